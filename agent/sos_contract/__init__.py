@@ -1,0 +1,1 @@
+"""What agent, station and simulator agree on: topics, payloads, stages, the site file."""

@@ -1,0 +1,1 @@
+"""Builds the board and the pole and hands the loop to the board."""
