@@ -1,0 +1,1 @@
+"""Edges that agent and station share: MQTT, SQLite, clock, systemd, log."""
