@@ -1,0 +1,37 @@
+# Two commands do everything: `make sim` shows the zone, `make test` passes all tests.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+# Tests wait on timers and processes more than they compute: twice the cores keeps two cores busy.
+WORKERS ?= 4
+
+.PHONY: help setup sim test lint bench lock wheel clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+
+setup: ## Builds .venv and all that the others need
+	@.ci/setup
+
+sim: setup ## The whole Betong site, live, in this terminal
+	@.venv/bin/safezone sim
+
+lint: setup ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy agent sim tests
+	.venv/bin/mypy --config-file firmware/mypy.ini
+
+test: lint ## ruff, mypy, pytest
+	$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
+
+bench: setup ## The figures, each beside its floor
+	.venv/bin/safezone bench
+
+lock: setup ## Pins the newest versions that pyproject.toml allows
+	$(PY) .ci/lock.py
+
+wheel: setup ## A wheel with firmware, sites and shim in dist/
+	$(PY) -m build --no-isolation --wheel --outdir .venv/dist
+
+clean: ## Removes .venv with all caches
+	rm -rf .venv
