@@ -21,7 +21,9 @@ def main() -> int:
     for name, (arguments, given) in LOCKS.items():
         path = HERE / name
         try:
-            done = subprocess.run([*UV, *arguments], input=given, capture_output=True, text=True, cwd=HERE.parent, check=False)
+            done = subprocess.run(
+                [*UV, *arguments], input=given, capture_output=True, text=True, cwd=HERE.parent, check=False
+            )
         except FileNotFoundError:
             sys.stderr.write("lock: uv is not on PATH; run: pip install uv\n")
             return 1

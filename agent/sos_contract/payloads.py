@@ -1,12 +1,12 @@
 """MQTT payloads: JSON, versioned; unknown fields are ignored, unknown versions refused with a reason.
 
 Times: ``*_ms`` are milliseconds; ``wall_ms`` is Unix time in milliseconds; a clock's quality is ``synced``,
-``holdover`` or ``unset``. Payloads are read as values: a message that does not fit is a ``Refused``, never an exception.
+``holdover`` or ``unset``. Payloads are read as values: what does not fit is a ``Refused``, never an exception.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -80,7 +80,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Retained: is the program there? ``session`` binds a last will to its connection, so that a late one is ignored."""
+    """Retained: is the program there? ``session`` binds a last will to its connection: a late one is ignored."""
 
     v: int = VERSION
     online: bool
@@ -126,7 +126,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """station -> point, ``probe_answer``. ``inbox`` is the inbox's incarnation: a change means a new or restored one."""
+    """station -> point, ``probe_answer``. ``inbox`` is the inbox's incarnation: a change means a new one."""
 
     v: int = VERSION
     session: str
@@ -234,7 +234,7 @@ class DeskAnswer(msgspec.Struct, frozen=True, kw_only=True):
 Payload = TypeVar("Payload", bound=msgspec.Struct)
 
 _encoder = msgspec.json.Encoder()
-_decoders: dict[type, msgspec.json.Decoder] = {}
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 class _Versioned(msgspec.Struct):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from sos_contract.errors import UserError
 from sos_contract.resources import data_dir
 
 KEY_BYTES = 32  # HMAC-SHA-256 gains nothing from a longer key
@@ -21,23 +21,21 @@ KEY_BYTES = 32  # HMAC-SHA-256 gains nothing from a longer key
 MAX_POLES_ON_A_LINE = 16
 MAX_POINTS = 1000
 
+Found = TypeVar("Found")
 
-class SiteError(ValueError):
+
+class SiteError(UserError, ValueError):
     """The site or key file cannot be used; the message says what, where and what to do, in one line."""
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Name(_Strict):
+class Name(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A name in the town's languages."""
 
     th: str
     en: str
 
 
-class Place(_Strict):
+class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Degrees, WGS 84; ``approximate`` until somebody has surveyed it."""
 
     lat: float
@@ -45,7 +43,7 @@ class Place(_Strict):
     approximate: bool = False
 
 
-class Pole(_Strict):
+class Pole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pole on a line. ``address`` is its own on that line (1 to 65534)."""
 
     id: str
@@ -55,7 +53,7 @@ class Pole(_Strict):
     silent_button: bool = False
 
 
-class Line(_Strict):
+class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A serial line: ``port`` by id or path; ``search`` are patterns to look through when it has gone."""
 
     port: str
@@ -65,7 +63,7 @@ class Line(_Strict):
     pole: tuple[Pole, ...]
 
 
-class Button(_Strict):
+class Button(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The point's own button on a GPIO. ``supervised`` is false where no resistor reading tells a cut from silence."""
 
     id: str
@@ -75,7 +73,7 @@ class Button(_Strict):
     siren_gpio: int | None = None
 
 
-class Point(_Strict):
+class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A reporting point: one agent, its lines and its own button."""
 
     id: str
@@ -94,7 +92,7 @@ class Point(_Strict):
             yield from line.pole
 
 
-class Tls(_Strict):
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Files for mutual TLS, relative to the site file."""
 
     ca: str
@@ -102,7 +100,7 @@ class Tls(_Strict):
     key: str = ""
 
 
-class Station(_Strict):
+class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The receiving end, and the brokers through which it is reached, in order of preference."""
 
     id: str
@@ -116,7 +114,7 @@ class Station(_Strict):
         return Path(self.data or f"/var/lib/safezone/{self.id}-station")
 
 
-class Site(_Strict):
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole site. ``keys`` names the key file, relative to the site file."""
 
     version: int
@@ -139,22 +137,23 @@ class Site(_Strict):
         return [pole.id for point in self.point for pole in point.poles()]
 
 
-def _find(known: dict[str, Any], name: str, what: str) -> Any:
+def _find(known: dict[str, Found], name: str, what: str) -> Found:
     if name in known:
         return known[name]
     raise SiteError(f"unknown {what} '{name}'{nearest(name, known)}")
 
 
-def nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` or the list of what is known."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known are: {', '.join(sorted(known))}" if known else ""
+    return f"; known are: {', '.join(names)}" if names else ""
 
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
-_STRUCT_AT: dict[str, type[_Strict]] = {
+_STRUCT_AT: dict[str, type[msgspec.Struct]] = {
     "": Site, "name": Name, "station": Station, "station.name": Name, "station.tls": Tls, "point": Point,
     "point.name": Name, "point.place": Place, "point.line": Line, "point.button": Button,
     "point.line.pole": Pole, "point.line.pole.name": Name, "point.line.pole.place": Place,
@@ -168,9 +167,7 @@ def _explain(path: Path, error: msgspec.ValidationError) -> SiteError:
         where = re.sub(r"\[[^\]]*\]", "", unknown[2] or "")
         struct = _STRUCT_AT.get(where, Site)
         place = f"in [{where}]" if where else "at the top"
-        return SiteError(
-            f"{path}: unknown key '{unknown[1]}' {place}{nearest(unknown[1], struct.__struct_fields__)}"
-        )
+        return SiteError(f"{path}: unknown key '{unknown[1]}' {place}{nearest(unknown[1], struct.__struct_fields__)}")
     return SiteError(f"{path}: {text.replace('`$', '`').replace('`', chr(39))}; mend the site file")
 
 
@@ -203,7 +200,9 @@ def complaints(site: Site) -> Iterator[str]:
     if len(site.point) > MAX_POINTS:
         yield f"{len(site.point)} points are more than {MAX_POINTS}"
     names = [site.id, site.station.id, *(p.id for p in site.point), *site.pole_ids()]
-    yield from (f"id '{name}' must be small letters, digits and '-', 40 at most" for name in names if not _ID.fullmatch(name))
+    yield from (
+        f"id '{name}' must be small letters, digits and '-', 40 at most" for name in names if not _ID.fullmatch(name)
+    )
     yield from _twice("point", [point.id for point in site.point])
     yield from _twice("pole", site.pole_ids())
     yield from _twice("port", [line.port for point in site.point for line in point.line])
@@ -257,7 +256,7 @@ def find_site(name: str) -> Path:
     raise SiteError(f"no site file '{name}'{nearest(name, bundled)}")
 
 
-class Keys(_Strict):
+class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The key file: 32 bytes a pole, as hex."""
 
     poles: dict[str, str]
@@ -267,7 +266,7 @@ def read_keys(path: Path, wanted: list[str]) -> dict[str, bytes]:
     """Keys of the poles ``wanted``; raises SiteError for a missing, weak or readable-by-others file or key."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        mode = stat.S_IMODE(os.stat(path).st_mode)
+        mode = stat.S_IMODE(path.stat().st_mode)
         keys = msgspec.convert(data, Keys).poles
     except OSError as error:
         raise SiteError(f"{path}: cannot read the pole keys ({error.strerror})") from None

@@ -1,0 +1,68 @@
+"""The command line: finds the part that a command belongs to, loads only that, and turns errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+from typer.main import get_command
+
+from sos_contract.errors import SafezoneError
+
+# command -> module whose `register(app)` adds it. Only the module of the command given is imported: the agent's
+# memory and start-up must not pay for the simulator's screen.
+_PARTS = {
+    "agent": "sos_agent.cli",
+    "station": "sos_station.cli",
+    "alarms": "sos_station.cli",
+    "sim": "sos_sim.cli",
+    "bench": "sos_sim.bench.cli",
+    "site": "safezone.site_cli",
+}
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The app with the part that ``arguments`` ask for, or with all parts, for ``--help`` and mistyped words."""
+    app = typer.Typer(
+        name="safezone",
+        help="Street emergency poles, from the button to the officer.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    wanted = next((word for word in arguments if not word.startswith("-")), "")
+    modules = [_PARTS[wanted]] if wanted in _PARTS else list(dict.fromkeys(_PARTS.values()))
+    for module in modules:
+        import_module(module).register(app)
+
+    @app.callback()
+    def root() -> None:
+        pass  # keeps a lone command a sub-command
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0, 1 for the world's faults, 2 for the user's."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = get_command(build(words))(words, prog_name="safezone", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except SafezoneError as error:
+        return _complain(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _complain(f"{error.format_message().rstrip('.')}; see 'safezone --help'", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _complain(text: str, exit_code: int) -> int:
+    sys.stderr.write(f"safezone: {' '.join(text.split())}\n")
+    return exit_code

@@ -1,0 +1,45 @@
+"""``safezone site check``: reads a site file and says what it holds or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from sos_contract.site import Site, find_site, read_site
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``site``."""
+    site = typer.Typer(help="A site file.", no_args_is_help=True, rich_markup_mode=None)
+    site.command("check")(check)
+    app.add_typer(site, name="site")
+
+
+def check(
+    site: Annotated[str, typer.Option(help="Site file, or the name of one that comes along.")] = "betong",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Check a site file and list its points, lines and poles."""
+    path = find_site(site)
+    found = read_site(path)
+    if as_json:
+        typer.echo(json.dumps({"site": found.id, "points": len(found.point), "poles": found.pole_ids()}))
+        return
+    typer.echo(f"{path}: {found.name.en}: {len(found.point)} points, {len(found.pole_ids())} poles; good")
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def _lines(site: Site) -> list[str]:
+    lines = []
+    for point in site.point:
+        lines.append(f"  {point.id:<16}{point.name.en}")
+        for line in point.line:
+            poles = ", ".join(f"{pole.id} (address {pole.address})" for pole in line.pole)
+            lines.append(f"    {'shared ' if line.shared else ''}{line.port}: {poles}")
+        if point.button:
+            kind = "supervised" if point.button.supervised else "unsupervised"
+            lines.append(f"    own button {point.button.id} on GPIO {point.button.gpio} ({kind})")
+    return lines
