@@ -1,0 +1,109 @@
+"""The command line: errors are one line that says what, where and what to do; never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safezone.cli import main
+
+GOOD = """
+version = 1
+id = "small"
+name = { th = "x", en = "Small" }
+[station]
+id = "small"
+name = { th = "x", en = "Small station" }
+brokers = ["mqtt://127.0.0.1:1883"]
+[[point]]
+id = "corner"
+name = { th = "x", en = "Corner" }
+[[point.line]]
+port = "/dev/null-1"
+[[point.line.pole]]
+id = "corner-1"
+address = 1
+"""
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    """Run the command; its exit code and its one line of complaint."""
+    code = main(words)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return code, lines[0]
+
+
+def test_good_site_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "site.toml").write_text(GOOD)
+    assert main(["site", "check", "--site", str(tmp_path / "site.toml"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"site": "small", "points": 1, "poles": ["corner-1"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("[[point.line]]", "[[point.line]]\nbuad = 9600", "unknown key 'buad' in [point.line]; did you mean 'baud'?"),
+        ("version = 1", "version = 1\nnaem = 2", "unknown key 'naem' at the top; did you mean 'name'?"),
+        ('brokers = ["mqtt://127.0.0.1:1883"]', "", "missing required field 'brokers'"),
+        ("version = 1", "version = 7", "version 7 of the site file is unknown here"),
+        ("version = 1", "version = ", "not a TOML file"),
+        ("address = 1", "address = 0", "address 0 of pole 'corner-1' is outside 1 to 65534"),
+        ("address = 1", 'address = "one"', "Expected `int`, got `str`".replace("`", "'")),
+        ("mqtt://127.0.0.1:1883", "127.0.0.1", "write mqtt://host:port or mqtts://host:port"),
+        ("mqtt://127.0.0.1:1883", "mqtt://h:99999", "write mqtt://host:port or mqtts://host:port"),
+        ('id = "corner-1"', 'id = "Corner/1"', "must be small letters, digits and '-'"),
+        (
+            "address = 1",
+            'address = 1\n[[point.line.pole]]\nid = "corner-2"\naddress = 2',
+            "has 2 poles but is not shared; set shared = true",
+        ),
+        ("address = 1", 'address = 1\n[[point.line.pole]]\nid = "corner-1"\naddress = 2', "stands there twice"),
+    ],
+)
+def test_broken_site_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, says: str
+) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(GOOD.replace(before, after))
+    code, line = complaint(capsys, "site", "check", "--site", str(path))
+    assert code == 2
+    assert str(path) in line
+    assert says in line
+
+
+def test_absent_site_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, line = complaint(capsys, "site", "check", "--site", str(tmp_path / "none.toml"))
+    assert code == 2
+    assert "cannot read the site file" in line
+
+
+def test_mistyped_site_name_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capsys, "site", "check", "--site", "betogn") == (
+        2,
+        "safezone: no site file 'betogn'; did you mean 'betong'?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["agnet"], "No such command 'agnet'. Did you mean 'agent'?"),
+        (["site", "check", "--sitte", "x"], "No such option: --sitte"),
+        (["agent"], "Missing option '--site'"),
+    ],
+)
+def test_mistyped_words(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
+    code, line = complaint(capsys, *words)
+    assert code == 2
+    assert says in line
+
+
+def test_agent_pays_for_no_screen() -> None:
+    """The agent's memory and start-up are bounded: its command imports neither the simulator nor rich."""
+    code = "import sys; from safezone.cli import build; build(['agent']); print([m for m in ('rich', 'sos_sim', 'amqtt') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
