@@ -25,16 +25,20 @@ class Refused(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True, order=True):
     """Who pressed, minted once at the pole: the key by which every later stage de-duplicates.
 
-    ``incarnation`` is 64 random bits as 16 hex digits (JSON numbers lose bits past 2^53).
+    ``incarnation`` is 64 random bits as 16 hex digits (JSON numbers lose bits past 2^53). ``clash`` is 0; where an
+    outbox holds several contents under one identity, it numbers the later ones, so that receipts and stages tell them
+    apart. Whoever keeps identities keeps it too.
     """
 
     pole: str
     incarnation: str
     boot: int
     press: int
+    clash: int = 0
 
     def __str__(self) -> str:
-        return f"{self.pole}/{self.incarnation}/{self.boot}/{self.press}"
+        clash = f"!{self.clash}" if self.clash else ""
+        return f"{self.pole}/{self.incarnation}/{self.boot}/{self.press}{clash}"
 
 
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
