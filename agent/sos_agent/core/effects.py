@@ -1,0 +1,242 @@
+"""Effects: what the agent's core asks its edges to do, carried out in the order given.
+
+A crash may fall between any two. Effects on the outbox complete as the event named in their docstring, or as
+``StoreFailed`` with the effect itself; they are carried out first in, first out, and those that wait share one commit.
+``*_ms`` without ``wall`` are milliseconds of the time base of ``now_ms`` (see ``events.Started``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sos_contract.payloads import Detail, Identity, Quality
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPort:
+    """Open a port that ``PortsSeen`` offered. Completes as ``PortOpened``, or as ``PortClosed`` with the reason."""
+
+    port: str
+    baud: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosePort:
+    """Close a port; nothing of it is delivered afterwards, not even a ``PortClosed``."""
+
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBytes:
+    """Write one frame to an open port. No completion: what is lost is sent again. Must not block the loop."""
+
+    port: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAlarm:
+    """Commit one press. Completes as ``Stored`` once it would survive a power cut.
+
+    The store looks ``id`` up: unknown -> ``new``; known with the same (kind, pressed_at_ms, repeats) -> ``duplicate``,
+    nothing is written; known with other content only -> ``clash``: a row of its own whose ``id.clash`` is the next
+    free number for that identity (1, 2, ...). ``id.clash`` is 0 here. New rows wait and have the stage ``held``.
+    ``pressed_ms`` is when the press was, in ``timebase``; None: the pole's boot was never heard.
+    """
+
+    id: Identity
+    kind: str
+    pressed_at_ms: int
+    repeats: int
+    timebase: str
+    pressed_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReceipted:
+    """The station has these on disk: they wait no more, stage at least ``received``, kept for 30 days from ``at_ms``.
+
+    Completes as ``Receipted``. Unknown identities, and rows that are receipted already, are left as they are.
+    """
+
+    ids: tuple[Identity, ...]
+    timebase: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkWaiting:
+    """The station's inbox lacks these: those that are receipted wait again (their stage stays). -> ``MadeWaiting``."""
+
+    ids: tuple[Identity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProgress:
+    """Move stages forward, never back, of rows that are receipted. Completes as ``ProgressStored``."""
+
+    stages: tuple[tuple[Identity, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNotice:
+    """Commit a notice under the next number of this outbox. Completes as ``NoticeStored``.
+
+    ``merge``: if a waiting notice of the same pole, kind and ``on`` exists (and ``detail`` is None), that one goes and
+    the new one, under its new number, stands for it too: ``merged`` = its ``merged`` + 1.
+    """
+
+    pole: str
+    kind: str
+    on: bool
+    value: int
+    timebase: str
+    at_ms: int
+    detail: Detail | None = None
+    merge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DropNotices:
+    """The station has these notices: they go, apart from what tells which faults are open. -> ``NoticesDropped``."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBoot:
+    """Remember when a pole's boot began, for ages across restarts (insert or replace). No completion but failure.
+
+    ``zero_ms`` is the time, in ``timebase``, at which that boot's uptime was 0. The newest 64 boots a pole are kept.
+    """
+
+    pole: str
+    incarnation: str
+    boot: int
+    timebase: str
+    zero_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTimebase:
+    """Remember which wall time the zero of a time base was (insert or replace). No completion but failure."""
+
+    timebase: str
+    wall_at_zero_ms: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class FetchWaiting:
+    """Read waiting alarms with ``row`` > ``after_row`` in order, at most ``limit``. Completes as ``WaitingFetched``."""
+
+    after_row: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchNotices:
+    """Read waiting notices with number > ``after_number`` in order, at most ``limit``. -> ``NoticesFetched``."""
+
+    after_number: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReceipted:
+    """Read identities of receipted alarms with ``row`` > ``after_row`` in order. -> ``ReceiptedFetched``.
+
+    ``open_only`` leaves out those whose stage is ``closed``.
+    """
+
+    after_row: int
+    limit: int
+    open_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReceipted:
+    """Delete alarms receipted before that wall time (rows whose time base has no wall time stay). -> ``Purged``."""
+
+    before_wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Begin one attempt to connect, with this will (QoS 1, retained). Completes as ``BrokerUp`` or ``BrokerDown``.
+
+    ``session`` is new for each attempt and marks every event of that connection. No retries by the edge.
+    """
+
+    broker: str
+    session: str
+    will_topic: str
+    will_payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """End that connection, orderly where it still can; no event of that session is delivered afterwards."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribe at QoS 1. Messages come as ``BrokerMessage``."""
+
+    session: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish at QoS 1. Completes as ``Published`` when the broker acknowledged; lost with the connection."""
+
+    session: str
+    topic: str
+    payload: bytes
+    retain: bool
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One line for the log: what happened, then key=value fields."""
+
+    level: Literal["info", "warning", "error"]
+    message: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Armed: the outbox is loaded and the ports are being opened. systemd READY=1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line for systemd STATUS=, when it changes."""
+
+    text: str
+
+
+StoreEffect = (
+    StoreAlarm
+    | MarkReceipted
+    | MarkWaiting
+    | StoreProgress
+    | StoreNotice
+    | DropNotices
+    | StoreBoot
+    | StoreTimebase
+    | FetchWaiting
+    | FetchNotices
+    | FetchReceipted
+    | PurgeReceipted
+)
+Effect = (
+    OpenPort | ClosePort | WriteBytes | StoreEffect | Connect | Disconnect | Subscribe | Publish | Log | Ready | Summary
+)

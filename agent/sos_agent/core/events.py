@@ -1,0 +1,345 @@
+"""Events: all that the agent's core ever learns, and the rows of the outbox as it sees them.
+
+``now_ms`` beside each event counts in a *time base*: a monotonic clock that goes on across restarts of the program,
+until the machine restarts (Linux: CLOCK_BOOTTIME and the kernel's boot id). ``*_wall_ms`` is Unix time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sos_agent.core.effects import (
+    DropNotices,
+    FetchNotices,
+    FetchReceipted,
+    FetchWaiting,
+    MarkReceipted,
+    MarkWaiting,
+    PurgeReceipted,
+    StoreAlarm,
+    StoreEffect,
+    StoreNotice,
+    StoreProgress,
+)
+from sos_contract.payloads import Detail, Identity, Quality
+
+
+@dataclass(frozen=True, slots=True)
+class PoleConfig:
+    """A pole on a line. ``supervised`` is false for an input without a resistor reading."""
+
+    id: str
+    address: int
+    key: bytes
+    supervised: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LineConfig:
+    """A serial line, named after the port that the site file gives it; the own button is one, ``local:<id>``."""
+
+    name: str
+    baud: int
+    shared: bool
+    poles: tuple[PoleConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What does not change while the agent runs."""
+
+    station: str
+    point: str
+    brokers: tuple[str, ...]
+    lines: tuple[LineConfig, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmRow:
+    """An alarm in the outbox. ``row`` counts up in the order of commits.
+
+    ``pressed_ms`` is in ``timebase``; ``pressed_wall_ms`` = that plus the time base's wall time, None where either is
+    unknown; ``quality`` is that of the time base's wall time (``unset`` where there is none).
+    """
+
+    row: int
+    id: Identity
+    kind: str
+    pressed_at_ms: int
+    repeats: int
+    timebase: str
+    pressed_ms: int | None
+    pressed_wall_ms: int | None
+    quality: Quality
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeRow:
+    """A waiting notice; ``wall_ms`` and ``quality`` through the time base, as for alarms (0 and ``unset``: unknown)."""
+
+    number: int
+    pole: str
+    kind: str
+    on: bool
+    value: int
+    merged: int
+    timebase: str
+    at_ms: int
+    wall_ms: int
+    quality: Quality
+    detail: Detail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BootRow:
+    """A pole's boot as ``StoreBoot`` remembered it; ``wall_zero_ms`` and ``quality`` through the time base."""
+
+    pole: str
+    incarnation: str
+    boot: int
+    timebase: str
+    zero_ms: int
+    wall_zero_ms: int | None
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the outbox holds at start, in bounded size.
+
+    ``newest``: per pole, its alarm with the highest row. ``boots``: at most 64 a pole. ``open_faults``: (pole, kind) of
+    notices whose last one, waiting or dropped, had ``on``. ``damaged``: where a damaged outbox was moved, or empty.
+    """
+
+    outbox: str  # incarnation of this outbox, 16 hex digits
+    waiting_alarms: int
+    waiting_notices: int
+    newest: tuple[AlarmRow, ...] = ()
+    boots: tuple[BootRow, ...] = ()
+    open_faults: tuple[tuple[str, str], ...] = ()
+    damaged: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event, once. ``entropy``: 32 random bytes; ``timebase`` names the clock of ``now_ms``."""
+
+    entropy: bytes
+    timebase: str
+    contents: Contents
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The program is asked to end: the last effects say goodbye to the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """``next_timer_ms`` has come. Early or needless ones do no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The wall clock now: once at start (before ``Started`` or after), every 10 s, and when its quality changes."""
+
+    wall_ms: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A port that exists and could be that line's: ``home`` if it is the one that the site file names."""
+
+    port: str
+    line: str
+    home: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PortsSeen:
+    """All candidates there are now, at start and whenever that changes. A device stands there once for each line it
+    could be, under one name (the path to open), whatever links point at it. Looked for every second."""
+
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PortOpened:
+    """``OpenPort`` succeeded."""
+
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortClosed:
+    """The port could not be opened, or it broke; it is closed now."""
+
+    port: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PortBytes:
+    """Bytes read from an open port, in order, as they came."""
+
+    port: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """``StoreAlarm`` is on disk. ``row`` is the alarm of exactly that content: new, or as it was found."""
+
+    effect: StoreAlarm
+    outcome: Literal["new", "duplicate", "clash"]
+    row: AlarmRow
+
+
+@dataclass(frozen=True, slots=True)
+class Receipted:
+    """``changed``: those that waited until now."""
+
+    effect: MarkReceipted
+    changed: tuple[Identity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MadeWaiting:
+    """``changed``: those that were receipted until now."""
+
+    effect: MarkWaiting
+    changed: tuple[Identity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressStored:
+    """``changed``: those whose stage really moved on, with the new one."""
+
+    effect: StoreProgress
+    changed: tuple[tuple[Identity, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeStored:
+    """The notice is on disk as ``number``; ``replaced`` is the number of the one merged into it, or None."""
+
+    effect: StoreNotice
+    number: int
+    replaced: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesDropped:
+    """``dropped``: how many of them were there."""
+
+    effect: DropNotices
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFetched:
+    """``end``: no waiting alarm lies behind these."""
+
+    effect: FetchWaiting
+    rows: tuple[AlarmRow, ...]
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NoticesFetched:
+    """``end``: no waiting notice lies behind these."""
+
+    effect: FetchNotices
+    rows: tuple[NoticeRow, ...]
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptedFetched:
+    """(row, identity) pairs; ``end``: none lies behind these."""
+
+    effect: FetchReceipted
+    rows: tuple[tuple[int, Identity], ...]
+    end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """``count`` rows went."""
+
+    effect: PurgeReceipted
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """That effect on the outbox did not happen (disk full, input/output error). Nothing was promised, nothing is."""
+
+    effect: StoreEffect
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerUp:
+    """``Connect`` succeeded."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerDown:
+    """The attempt failed or the connection broke."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerMessage:
+    """A message of a subscribed topic. ``retained``: it was kept by the broker from earlier."""
+
+    session: str
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The broker acknowledged ``Publish`` of that token: the broker lives. Only a receipt is success."""
+
+    session: str
+    token: int
+
+
+Completion = (
+    Stored
+    | Receipted
+    | MadeWaiting
+    | ProgressStored
+    | NoticeStored
+    | NoticesDropped
+    | WaitingFetched
+    | NoticesFetched
+    | ReceiptedFetched
+    | Purged
+    | StoreFailed
+)
+Event = (
+    Started
+    | Stopping
+    | Timer
+    | Clock
+    | PortsSeen
+    | PortOpened
+    | PortClosed
+    | PortBytes
+    | Completion
+    | BrokerUp
+    | BrokerDown
+    | BrokerMessage
+    | Published
+)
