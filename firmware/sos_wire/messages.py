@@ -1,0 +1,266 @@
+"""Steps 4 and 5, messages: what pole and agent tell each other, a type byte first, little-endian.
+
+``unpack`` gives None for what it does not know or cannot read; the caller counts it. Bytes after the known fields are a
+later version's and are ignored. Texts are codes on the wire: the place in the tuples below, from 1.
+"""
+
+import struct
+
+KINDS = (
+    "press",
+    "silent_press",
+    "test_press",
+    "loop_open",
+    "loop_short",
+    "stuck_button",
+    "chatter",
+    "tamper",
+    "mains_lost",
+    "mains_back",
+    "battery_low",
+    "lamp_fault",
+    "pole_restarted",
+    "link_lost",
+    "link_back",
+    "camera_fault",
+    "journal_fault",
+    "press_detail",
+    "outbox_damaged",
+    "disk_full",
+)
+PRESS_KINDS = KINDS[:3]  # alarms; all other kinds are faults and notices
+STAGES = ("pressed", "held", "received", "accepted", "dispatched", "on_scene", "closed")
+FAULTS = (
+    "loop_open",
+    "loop_short",
+    "stuck_button",
+    "chatter",
+    "tamper",
+    "mains_lost",
+    "battery_low",
+    "lamp_fault",
+    "journal_fault",
+)
+LOOKS = (
+    "starting",
+    "in_service",
+    "out_of_service",
+    "pressed",
+    "held",
+    "received",
+    "accepted",
+    "dispatched",
+    "on_scene",
+    "not_delivered",
+)
+RESET_CAUSES = ("power_on", "watchdog", "soft", "brown_out", "unknown")
+SERVICES = ("in_service", "station_lost", "starting")
+COMMANDS = ("open_repl",)
+
+_PRESS, _DETAIL, _NOTICE, _STATUS, _PROGRESS, _SERVICE, _COMMAND = 1, 2, 3, 4, 16, 17, 18
+_FORMATS = {
+    _PRESS: "<BBQIIQHB",
+    _DETAIL: "<BQIII",
+    _NOTICE: "<BBQIIQiB",
+    _STATUS: "<BBHhBIIHH3s",
+    _PROGRESS: "<BQIIB",
+    _SERVICE: "<BB",
+    _COMMAND: "<BBI",
+}
+_MOST = 0x3FFFFFFF  # counts stop here: the largest small integer of a 32-bit board
+
+
+def _name(names: "tuple[str, ...]", code: int) -> str:
+    """The name with that code; raises IndexError for none of ours."""
+    if code < 1:
+        raise IndexError
+    return names[code - 1]
+
+
+def _code(names: "tuple[str, ...]", name: str) -> int:
+    return names.index(name) + 1
+
+
+class Press:
+    """pole -> agent: one press. ``repeats`` counts further ones that a full journal could not keep apart;
+    ``restored`` is 1 when it was read back from the journal after a restart."""
+
+    def __init__(
+        self,
+        kind: str,
+        incarnation: int,
+        boot: int,
+        press: int,
+        pressed_at_ms: int,
+        repeats: int = 0,
+        restored: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.incarnation = incarnation
+        self.boot = boot
+        self.press = press
+        self.pressed_at_ms = pressed_at_ms
+        self.repeats = repeats
+        self.restored = restored
+
+    def pack(self) -> bytes:
+        return struct.pack(
+            _FORMATS[_PRESS],
+            _PRESS,
+            _code(PRESS_KINDS, self.kind),
+            self.incarnation,
+            self.boot,
+            self.press,
+            self.pressed_at_ms,
+            min(self.repeats, 0xFFFF),
+            1 if self.restored else 0,
+        )
+
+
+class Detail:
+    """pole -> agent: how long the button of that press was held."""
+
+    def __init__(self, incarnation: int, boot: int, press: int, held_ms: int) -> None:
+        self.incarnation = incarnation
+        self.boot = boot
+        self.press = press
+        self.held_ms = held_ms
+
+    def pack(self) -> bytes:
+        held_ms = min(self.held_ms, _MOST)
+        return struct.pack(_FORMATS[_DETAIL], _DETAIL, self.incarnation, self.boot, self.press, held_ms)
+
+
+class Notice:
+    """pole -> agent: a fault began (``on`` 1) or ended (0), or something happened. ``number`` counts in that boot."""
+
+    def __init__(
+        self, kind: str, incarnation: int, boot: int, number: int, at_ms: int, value: int = 0, on: int = 1
+    ) -> None:
+        self.kind = kind
+        self.incarnation = incarnation
+        self.boot = boot
+        self.number = number
+        self.at_ms = at_ms
+        self.value = value
+        self.on = on
+
+    def pack(self) -> bytes:
+        value = max(-_MOST, min(self.value, _MOST))
+        return struct.pack(
+            _FORMATS[_NOTICE],
+            _NOTICE,
+            _code(KINDS, self.kind),
+            self.incarnation,
+            self.boot,
+            self.number,
+            self.at_ms,
+            value,
+            1 if self.on else 0,
+        )
+
+
+class Status:
+    """pole -> agent, in its beats: the lamp's look, the supply, how it is. ``faults`` is a mask, bit n is FAULTS[n]."""
+
+    def __init__(
+        self,
+        look: str,
+        supply_mv: int = 0,
+        temperature_dc: int = 0,
+        reset_cause: str = "unknown",
+        bad_frames: int = 0,
+        blind_ms: int = 0,
+        pending: int = 0,
+        faults: int = 0,
+        version: bytes = b"\x00\x00\x00",
+    ) -> None:
+        self.look = look
+        self.supply_mv = supply_mv
+        self.temperature_dc = temperature_dc
+        self.reset_cause = reset_cause
+        self.bad_frames = bad_frames
+        self.blind_ms = blind_ms
+        self.pending = pending
+        self.faults = faults
+        self.version = version
+
+    def pack(self) -> bytes:
+        return struct.pack(
+            _FORMATS[_STATUS],
+            _STATUS,
+            _code(LOOKS, self.look),
+            max(0, min(self.supply_mv, 0xFFFF)),
+            max(-0x7FFF, min(self.temperature_dc, 0x7FFF)),
+            _code(RESET_CAUSES, self.reset_cause),
+            min(self.bad_frames, _MOST),
+            min(self.blind_ms, _MOST),
+            min(self.pending, 0xFFFF),
+            self.faults,
+            self.version,
+        )
+
+
+class Progress:
+    """agent -> pole: the stage that this press has truly reached."""
+
+    def __init__(self, incarnation: int, boot: int, press: int, stage: str) -> None:
+        self.incarnation = incarnation
+        self.boot = boot
+        self.press = press
+        self.stage = stage
+
+    def pack(self) -> bytes:
+        stage = _code(STAGES, self.stage)
+        return struct.pack(_FORMATS[_PROGRESS], _PROGRESS, self.incarnation, self.boot, self.press, stage)
+
+
+class Service:
+    """agent -> pole: whether a press would now reach the station program."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def pack(self) -> bytes:
+        return struct.pack(_FORMATS[_SERVICE], _SERVICE, _code(SERVICES, self.state))
+
+
+class Command:
+    """agent -> pole: a service message. ``ident`` tells a repeat from a second command."""
+
+    def __init__(self, command: str, ident: int) -> None:
+        self.command = command
+        self.ident = ident
+
+    def pack(self) -> bytes:
+        return struct.pack(_FORMATS[_COMMAND], _COMMAND, _code(COMMANDS, self.command), self.ident)
+
+
+def unpack(payload: bytes) -> "Press | Detail | Notice | Status | Progress | Service | Command | None":
+    """The message in ``payload``, or None. Never raises, whatever the bytes."""
+    if not payload or payload[0] not in _FORMATS:
+        return None
+    layout = _FORMATS[payload[0]]
+    if len(payload) < struct.calcsize(layout):
+        return None
+    try:
+        return _read(payload[0], struct.unpack_from(layout, payload, 0))
+    except IndexError:  # a code that we have no name for
+        return None
+
+
+def _read(kind: int, f: "tuple[int, ...]") -> "Press | Detail | Notice | Status | Progress | Service | Command | None":
+    if kind == _PRESS:
+        return Press(_name(PRESS_KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
+    if kind == _DETAIL:
+        return Detail(f[1], f[2], f[3], f[4])
+    if kind == _NOTICE:
+        return Notice(_name(KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
+    if kind == _STATUS:
+        version: bytes = f[9]  # type: ignore[assignment]
+        return Status(_name(LOOKS, f[1]), f[2], f[3], _name(RESET_CAUSES, f[4]), f[5], f[6], f[7], f[8], version)
+    if kind == _PROGRESS:
+        return Progress(f[1], f[2], f[3], _name(STAGES, f[4]))
+    if kind == _SERVICE:
+        return Service(_name(SERVICES, f[1]))
+    return Command(_name(COMMANDS, f[1]), f[2])
