@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from safezone.cli import main
 
 GOOD = """
@@ -104,6 +105,11 @@ def test_mistyped_words(capsys: pytest.CaptureFixture[str], words: list[str], sa
 
 def test_agent_pays_for_no_screen() -> None:
     """The agent's memory and start-up are bounded: its command imports neither the simulator nor rich."""
-    code = "import sys; from safezone.cli import build; build(['agent']); print([m for m in ('rich', 'sos_sim', 'amqtt') if m in sys.modules])"
+    code = """
+import sys
+from safezone.cli import build
+build(["agent"])
+print([name for name in ("rich", "sos_sim", "sos_station", "amqtt") if name in sys.modules])
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
