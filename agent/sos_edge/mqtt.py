@@ -1,0 +1,400 @@
+"""MQTT 3.1.1 over paho, on the asyncio loop: one connection a link, one attempt at a time, nothing hidden.
+
+The core decides when to connect again; paho's own reconnecting, threads and unbounded queue are not used. Only the
+blocking part of an attempt (name, TCP, TLS) runs in a thread, bounded by time-outs; once connected, the socket is read
+and written on the loop itself, which saves two thread changes a message. Every event goes to ``deliver`` on the loop's
+thread, never from inside a call of this class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from sos_edge import clock
+
+# Name, TCP, TLS handshake and CONNACK each get this long; a probe is due every 5 s, so a slower broker is no help.
+STEP_TIMEOUT_S = 5.0
+# The broker sends our will after 1.5 x keep-alive: 15 s, inside the 20 s in which a lost point must be seen.
+KEEPALIVE_S = 10
+# Unacknowledged bytes older than this close the socket; the probe would notice at 12 s.
+TCP_USER_TIMEOUT_MS = 10_000
+# What paho may hold unacknowledged. The core keeps fewer in flight; beyond it, publish() says no instead of queueing.
+MAX_IN_FLIGHT = 256
+# OpenSSL's X509_V_FLAG_NO_CHECK_TIME: Python's ssl has no name for it.
+NO_CHECK_TIME = 0x200000
+# Frames read in one turn of the loop, so that a flood of messages cannot starve timers and serial ports.
+READS_A_TURN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker took the connection whose state payload carries ``session``."""
+
+    broker: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The attempt failed or the connection ended; comes exactly once for each connect() that was not closed by us."""
+
+    broker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a topic that we subscribed to."""
+
+    broker: str
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The broker acknowledged the publication that was given ``token``."""
+
+    broker: str
+    token: int
+
+
+MqttEvent = Connected | Disconnected | Message | Published
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files for TLS; without ``cert`` the broker is checked but we show it no certificate of ours."""
+
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+
+    def context(self, *, check_dates: bool) -> ssl.SSLContext:
+        """A context that checks chain and host name always, and dates unless the clock cannot be believed.
+
+        Raises OSError or ssl.SSLError for files that are absent or unusable.
+        """
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.ca))
+        if self.cert:
+            context.load_cert_chain(str(self.cert), str(self.key) if self.key else None)
+        if not check_dates:
+            context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A broker's URL taken apart: ``mqtt[s]://[user[:password]@]host[:port]``."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str = ""
+    password: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Raises ValueError if ``url`` is no broker's address."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError(f"'{without_password(url)}' is no broker; write mqtt://host:port or mqtts://host:port")
+        tls = parts.scheme == "mqtts"
+        port = parts.port or (8883 if tls else 1883)
+        return cls(parts.hostname, port, tls, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def without_password(url: str) -> str:
+    """``url`` as it may stand in a log."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url
+
+
+class MqttLink:
+    """One connection to one broker. All methods are called on the loop's thread and return at once."""
+
+    def __init__(
+        self,
+        broker: str,
+        client_id: str,
+        *,
+        deliver: Callable[[MqttEvent], None],
+        tls: Tls | None = None,
+    ) -> None:
+        self.broker = broker
+        self._shown = without_password(broker)
+        self._address = Address.of(broker)
+        self._client_id = client_id
+        self._tls = tls
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._session = ""
+        self._attempt = 0
+        self._thread: threading.Thread | None = None
+        self._client: Client | None = None
+        self._socket: socket.socket | None = None
+        self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._tokens: dict[int, int] = {}
+        self._events: list[MqttEvent] = []
+        self._failure = ""
+        self.connected = False
+
+    def connect(self, session: str, will: tuple[str, bytes] | None = None) -> None:
+        """Start one attempt. ``will`` (topic, payload; retained, QoS 1) belongs to this connection alone.
+
+        Ends in Connected or in Disconnected. An open connection is dropped first, without a Disconnected.
+        """
+        self._drop(abrupt=True)
+        self._session = session
+        if self._thread is not None and self._thread.is_alive():
+            # A resolver that hangs cannot be interrupted; more threads of the kind would only pile up.
+            self._post(Disconnected(self.broker, "the attempt before has not ended yet"))
+            return
+        self._attempt += 1
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=MQTTProtocolVersion.MQTTv311,
+            clean_session=True,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = STEP_TIMEOUT_S
+        client.max_inflight_messages_set(MAX_IN_FLIGHT)
+        client.max_queued_messages_set(MAX_IN_FLIGHT)
+        if will is not None:
+            client.will_set(will[0], will[1], qos=1, retain=True)
+        if self._address.user:
+            client.username_pw_set(self._address.user, self._address.password)
+        work = partial(self._open, client, self._attempt)
+        self._thread = threading.Thread(target=work, name="mqtt-connect", daemon=True)
+        # One time-out for name and TCP together with TLS, whatever paho and the resolver do.
+        self._timer = self._loop.call_later(2 * STEP_TIMEOUT_S, self._give_up, self._attempt)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection or the attempt in order (the broker forgets the will). No Disconnected follows."""
+        self._drop(abrupt=False)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until what was published has been acknowledged, ``timeout_s`` at most."""
+        deadline = self._loop.time() + timeout_s
+        while self._client is not None and self._tokens and self._loop.time() < deadline:
+            await asyncio.sleep(0.01)
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Subscribe at QoS 1. A broker that refuses ends the connection with the reason."""
+        wanted = [(topic, 1) for topic in topics]
+        if self._client is not None and self.connected and wanted:
+            self._client.subscribe(wanted)
+            self._pump()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, token: int = 0) -> bool:
+        """Publish at QoS 1; Published(token) follows. False: not connected or too much in flight; offer it again."""
+        client = self._client
+        if client is None or not self.connected or len(self._tokens) >= MAX_IN_FLIGHT:
+            return False
+        info = client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._pump()
+            return False
+        self._tokens[info.mid] = token
+        self._pump()
+        return True
+
+    # --- in the attempt's thread
+
+    def _open(self, client: Client, attempt: int) -> None:
+        reason = ""
+        try:
+            if self._address.tls:
+                if self._tls is None:
+                    raise ValueError("mqtts:// needs [station.tls] with 'ca' in the site file")
+                client.tls_set_context(self._tls.context(check_dates=clock.quality() != "unset"))
+            client.connect(self._address.host, self._address.port, keepalive=KEEPALIVE_S)
+        except (OSError, ValueError) as error:
+            reason = explain(error, self._address)
+        # A loop that has been closed meanwhile wants no news.
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._opened, client, attempt, reason)
+
+    # --- on the loop
+
+    def _opened(self, client: Client, attempt: int, reason: str) -> None:
+        sock = client.socket()
+        if attempt != self._attempt or sock is None or reason:
+            if isinstance(sock, socket.socket):
+                sock.close()
+            if attempt == self._attempt:
+                self._fail(reason or "closed by the broker")
+            return
+        assert isinstance(sock, socket.socket)
+        if self._timer:
+            self._timer.cancel()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_close = self._on_socket_close
+        self._client, self._socket = client, sock
+        self._timer = self._loop.call_later(STEP_TIMEOUT_S, self._give_up, attempt)
+        self._loop.add_reader(sock, self._readable)
+        self._pump()
+
+    def _readable(self) -> None:
+        for _ in range(READS_A_TURN):
+            client = self._client
+            if client is None:
+                return
+            client.loop_read()
+            self._pump()
+            # Bytes that TLS has already taken from the socket wake no selector.
+            if not isinstance(self._socket, ssl.SSLSocket) or not self._socket.pending():
+                return
+        self._loop.call_soon(self._readable)
+
+    def _writable(self) -> None:
+        if self._client is not None:
+            self._client.loop_write()
+            self._pump()
+
+    def _keep(self, attempt: int) -> None:
+        if attempt == self._attempt and self._client is not None:
+            self._client.loop_misc()
+            self._timer = self._loop.call_later(KEEPALIVE_S / 2, self._keep, attempt)
+            self._pump()
+
+    def _pump(self) -> None:
+        """After each call into paho: watch for writability if it has bytes left, and hand on what it told us."""
+        client = self._client
+        if client is not None and self._socket is not None and not self._failure:
+            want = client.want_write()
+            if want and not self._writing:
+                self._loop.add_writer(self._socket, self._writable)
+            elif self._writing and not want:
+                self._loop.remove_writer(self._socket)
+            self._writing = want
+        events, self._events = self._events, []
+        if self._failure:
+            failure, self._failure = self._failure, ""
+            self._drop(abrupt=True)
+            events.append(Disconnected(self.broker, failure))
+        for event in events:
+            self._post(event)
+
+    def _post(self, event: MqttEvent) -> None:
+        self._loop.call_soon(self._deliver, event)
+
+    def _give_up(self, attempt: int) -> None:
+        if attempt == self._attempt and not self.connected:
+            self._fail("no answer in time")
+
+    def _fail(self, reason: str) -> None:
+        self._drop(abrupt=True)
+        self._post(Disconnected(self.broker, reason))
+
+    def _drop(self, *, abrupt: bool) -> None:
+        self._attempt += 1
+        self.connected = False
+        self._tokens.clear()
+        self._events.clear()
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        client, sock = self._client, self._socket
+        self._client = self._socket = None
+        if client is not None:
+            client.on_disconnect = None
+            if not abrupt:
+                client.disconnect()
+        if sock is not None and sock.fileno() >= 0:
+            self._unwatch(sock)
+            sock.close()
+
+    def _unwatch(self, sock: socket.socket) -> None:
+        self._loop.remove_reader(sock)
+        self._loop.remove_writer(sock)
+        self._writing = False
+
+    # --- paho's callbacks: they only note down, _pump() hands on
+
+    def _on_connect(self, _client: Client, _: object, _flags: object, reason: ReasonCode, _properties: object) -> None:
+        if reason.is_failure:
+            self._failure = f"refused: {reason}; check user, password and client certificate"
+            return
+        self.connected = True
+        self._events.append(Connected(self.broker, self._session))
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(KEEPALIVE_S / 2, self._keep, self._attempt)
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            return  # a topic that is no text is none of ours
+        self._events.append(Message(self.broker, topic, bytes(message.payload), message.retain))
+
+    def _on_publish(self, _client: Client, _data: object, mid: int, _reason: object, _more: object) -> None:
+        token = self._tokens.pop(mid, None)
+        if token is not None:
+            self._events.append(Published(self.broker, token))
+
+    def _on_subscribe(
+        self, _client: Client, _: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._failure = "the broker refuses a subscription; check its access list"
+
+    def _on_socket_close(self, _client: Client, _data: object, sock: object) -> None:
+        # While the number is still ours: the selector would else confuse the next socket of that number with this one.
+        assert isinstance(sock, socket.socket)
+        self._unwatch(sock)
+
+    def _on_disconnect(
+        self, _client: Client, _: object, _flags: object, reason: ReasonCode, _properties: object
+    ) -> None:
+        # "Unspecified error" is paho's word for an end that nobody announced.
+        why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
+        self._failure = self._failure or f"connection lost: {why}"
+
+
+def explain(error: Exception, address: Address) -> str:
+    """Why a connection could not be made, in words that say what to do."""
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on {where}; start the broker or mend its address"
+    if isinstance(error, socket.gaierror):
+        return f"the name {address.host} is unknown; check the site file and DNS"
+    if isinstance(error, TimeoutError):
+        return f"no answer from {where} in {STEP_TIMEOUT_S:.0f} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate of {where} is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {where} failed: {error.reason or error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{where}: {file}{os.strerror(error.errno) if error.errno > 0 else error}"
+    return str(error)
+
+
+logging.getLogger("paho").setLevel(logging.ERROR)

@@ -1,0 +1,305 @@
+"""SQLite as a durable store: what was committed here survives a power cut.
+
+WAL with ``synchronous=FULL`` (with NORMAL the last commits roll back after a power cut). One thread writes; whatever
+waits when it comes round shares one commit, and each caller hears of it only after that commit.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sos_contract.errors import SafezoneError
+
+T = TypeVar("T")
+
+# Jobs in one commit: enough that 10,000 alarms need few, small enough that a press waits a few milliseconds only.
+MAX_GROUP = 512
+# Jobs waiting; beyond it the caller hears Failure at once and offers again.
+MAX_WAITING = 20_000
+# WAL pages (4 KiB) after which SQLite checkpoints inside a commit. Large: we checkpoint ourselves when nothing waits.
+AUTOCHECKPOINT_PAGES = 4000
+# Quiet time after which the WAL is copied into the database, so that no press waits for it.
+QUIET_S = 2.0
+# Another process (a technician's sqlite3) may hold the database this long before a commit fails.
+BUSY_TIMEOUT_MS = 2000
+
+SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB = 10, 11, 13, 26
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that is not on disk, and why. ``full``: no room; ``broken``: the file is damaged or gone."""
+
+    reason: str
+    full: bool = False
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database. ``aside`` says where a damaged one went, ``why`` what was wrong with it."""
+
+    path: Path
+    connection: sqlite3.Connection
+    aside: Path | None = None
+    why: str = ""
+
+
+def open_database(path: Path, schema: str, *, version: int = 1) -> Database:
+    """Open or create ``path`` with ``schema`` (of ``version``, kept in ``user_version``).
+
+    A damaged file, or one of a newer release, is moved aside with its WAL and a new one begun: nobody is left without
+    a store. Raises SafezoneError if the folder cannot be used at all.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        try:
+            return Database(path, _open(path, schema, version))
+        except sqlite3.DatabaseError as error:
+            if not _damaged(error):
+                raise
+            aside = _move_aside(path)
+            return Database(path, _open(path, schema, version), aside, str(error))
+    except (OSError, sqlite3.Error) as error:
+        raise SafezoneError(
+            f"{path}: cannot be used ({_words(error)}); check the folder, its owner and the disk"
+        ) from None
+
+
+def check_database(path: Path) -> str:
+    """What is wrong with the database at ``path``, in words; empty if nothing. Changes nothing."""
+    if not path.exists():
+        return ""
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
+        try:
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == "ok" else str(found)
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    sqlite_errorcode = SQLITE_CORRUPT
+
+
+def _open(path: Path, schema: str, version: int) -> sqlite3.Connection:
+    new = not path.exists()
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=64
+    )
+    try:
+        connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint={AUTOCHECKPOINT_PAGES}")
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise _DamagedError(str(found))
+        stands = connection.execute("PRAGMA user_version").fetchone()[0]
+        if stands > version:
+            raise _DamagedError(f"made by a newer release (version {stands}, ours is {version})")
+        if stands < version:
+            # One transaction: a power cut leaves either no table or all of them.
+            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\n;PRAGMA user_version={version};\nCOMMIT;")
+    except BaseException:
+        connection.close()
+        raise
+    if new:
+        _sync_folder(path.parent)
+    return connection
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _move_aside(path: Path) -> Path:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for attempt in range(100):
+        aside = path.with_name(f"{path.name}.damaged-{stamp}" + (f"-{attempt}" if attempt else ""))
+        if not aside.exists():
+            break
+    # The WAL first: a new database must never find the old one's WAL beside it.
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    _sync_folder(path.parent)
+    return aside
+
+
+def _code(error: Exception) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _damaged(error: Exception) -> bool:
+    # An OperationalError that names a missing table or column is a file that holds something else.
+    return _code(error) in (SQLITE_CORRUPT, SQLITE_NOTADB) or "already exists" in str(error) or "no such" in str(error)
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    done: Callable[[Any], None]
+    vital: bool
+    result: Any = None
+
+
+class Writer:
+    """The thread that writes. ``commits`` and ``jobs`` count what it did.
+
+    ``call_soon`` brings a call to the owner's thread (``loop.call_soon_threadsafe``). ``make_room`` is asked, in the
+    writer's thread, when the disk is full: True means that some room was made and vital jobs are tried again. While
+    ``tight()`` is True, jobs that are not vital fail at once with ``full``.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        call_soon: Callable[[Callable[[], None]], object],
+        *,
+        make_room: Callable[[], bool] = lambda: False,
+        tight: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._database = database
+        self._connection = database.connection
+        self._inode = database.path.stat().st_ino
+        self._call_soon = call_soon
+        self._make_room = make_room
+        self._tight = tight
+        self._waiting: deque[_Job] = deque()
+        self._condition = threading.Condition()
+        self._closing = False
+        self.commits = 0
+        self.jobs = 0
+        self._thread = threading.Thread(target=self._run, name=f"writer-{database.path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, work: Callable[[sqlite3.Connection], T], done: Callable[[T | Failure], None], *, vital: bool = True
+    ) -> None:
+        """Run ``work`` inside the next commit; ``done`` gets its result after that commit, or a Failure.
+
+        ``work`` may be run again if the first commit found no room, and must raise only sqlite3.Error.
+        """
+        job = _Job(work, done, vital)
+        with self._condition:
+            refused = self._closing or len(self._waiting) >= MAX_WAITING
+            if not refused:
+                self._waiting.append(job)
+                self._condition.notify()
+        if refused:
+            job.result = Failure("closing" if self._closing else f"{MAX_WAITING} stores wait already")
+            self._finish([job])
+
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Commit what waits, checkpoint, close the database. False if the disk did not let it end in time."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # --- in the writer's thread
+
+    def _run(self) -> None:
+        dirty = False
+        while True:
+            with self._condition:
+                if not self._waiting and not self._closing:
+                    self._condition.wait(QUIET_S if dirty else None)
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+                closing = self._closing
+            if group:
+                self._carry_out(group)
+                dirty = True
+            elif dirty:
+                # Nothing waits: copy the WAL back now rather than in some press's commit.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                dirty = False
+            elif closing:
+                break
+        self._connection.close()
+
+    def _carry_out(self, group: list[_Job]) -> None:
+        failure = self._commit([job for job in group if job.vital or not self._tight()], group)
+        if failure is not None and failure.full:
+            vital = [job for job in group if job.vital]
+            # Each round either makes room or ends the loop.
+            while failure is not None and failure.full and vital and self._make_room():
+                failure = self._commit(vital, group)
+            if failure is None:
+                for job in group:
+                    if not job.vital:
+                        job.result = Failure("no room left on the disk", full=True)
+        if failure is not None:
+            for job in group:
+                job.result = failure
+        self._finish(group)
+
+    def _commit(self, jobs: list[_Job], group: list[_Job]) -> Failure | None:
+        """One transaction of ``jobs``; the rest of ``group`` has no room. None if it is on disk."""
+        for job in group:
+            job.result = Failure("no room left on the disk", full=True)
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._run_one(job)
+            connection.execute("COMMIT")
+            if self._database.path.stat().st_ino != self._inode:
+                raise FileNotFoundError
+        except FileNotFoundError:
+            # Unlinked under us: SQLite would go on committing into a file that no restart will find.
+            return Failure(f"{self._database.path} has been removed", broken=True)
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            code = _code(error)
+            return Failure(str(error), full=code == SQLITE_FULL, broken=code in (SQLITE_CORRUPT, SQLITE_NOTADB))
+        self.commits += 1
+        self.jobs += len(jobs)
+        return None
+
+    def _run_one(self, job: _Job) -> None:
+        """Run one job in a savepoint, so that its mistake costs only itself."""
+        connection = self._connection
+        connection.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+            connection.execute("ROLLBACK TO job")
+            job.result = Failure(str(error))
+        connection.execute("RELEASE job")
+
+    def _finish(self, group: list[_Job]) -> None:
+        def tell() -> None:
+            for job in group:
+                job.done(job.result)
+
+        with suppress(RuntimeError):  # the loop has been closed: nobody is left to hear it
+            self._call_soon(tell)
