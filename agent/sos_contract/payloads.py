@@ -174,15 +174,23 @@ class DeskRequest(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     officer: str
     action: Literal["list", "show", "notices", "accept", "dispatch", "arrive", "close"]
-    alarm: str = ""  # short number of the alarm at this station, as `list` shows it
+    alarm: str = ""  # number of the alarm at this station, as `list` shows it; `accept` of "": the first that waits
+    seen: int = 0  # newest alarm number on the screen: later presses of the incident are not covered; 0: not told
     seen_stage: str = ""  # stage on the screen the officer acted on; refused if the alarm has moved on
     disposition: str = ""
     note: str = ""
-    everything: bool = False  # list closed alarms too
+    everything: bool = False  # list closed alarms (ended faults) too, newest first
+    by_incident: bool = False  # list one row an incident, the press that most needs an officer, not one a press
+    offset: int = 0  # rows to pass over: pages
+    limit: int = 50
 
 
 class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
-    """An alarm as the officer sees it."""
+    """An alarm as the officer sees it.
+
+    ``presses``, ``waiting`` (for an officer) and ``newest`` tell of the open alarms of its incident. ``late``: it was
+    old, or of unknown age, when it was received. ``remark``: what is odd about it, in words.
+    """
 
     number: int
     incident: int
@@ -199,6 +207,11 @@ class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
     officer: str
     disposition: str
     held_ms: int | None = None
+    changed_wall_ms: int = 0
+    remark: str = ""
+    presses: int = 1
+    waiting: int = 0
+    newest: int = 0
 
 
 class ChangeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,11 +237,15 @@ class FaultView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeskAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """station -> officer's terminal. ``error`` is empty when the request was carried out."""
+    """station -> officer's terminal. ``error`` is empty when the request was carried out.
+
+    ``alarms`` are those asked for or changed; ``hint`` is what the officer should know besides, in words.
+    """
 
     v: int = VERSION
     number: str
     error: str = ""
+    hint: str = ""
     alarms: tuple[AlarmView, ...] = ()
     changes: tuple[ChangeView, ...] = ()
     faults: tuple[FaultView, ...] = ()
