@@ -1,0 +1,164 @@
+"""Steps 4 and 5, talk: one session. Messages out and in, acknowledgements, beats, each frame sealed and numbered."""
+
+import struct
+
+from sos_wire.frame import TALK_DOWN, TALK_UP, Frame, build
+from sos_wire.handshake import POLE, session_keys
+from sos_wire.lanes import MAX_TIMEOUT_MS, NEVER, WINDOW, Lane, Pace, due, sooner
+from sos_wire.seal import Seal, Stream
+from sos_wire.ticks import ticks_add, ticks_diff
+
+LIVE, BACKLOG = 0, 1
+MAX_PAYLOAD = 88  # a body without the talk's and the message's own fields
+MAX_STATUS = 91
+POLL, MESSAGE, STATUS, ANSWER = 1, 2, 4, 8  # flags of a talk
+
+BEAT_MS = 2000  # proof of life; leaves time for some twenty repeats before the link counts as lost
+BEAT_JITTER_MS = 250
+BEAT_REPEAT_MS = 250  # at 30 % frame loss some 23 repeats fit in: all lost once in three months
+ACK_DELAY_MS = 10  # an answer that is stored first, on a fast disk, still carries the acknowledgement
+_TALK = "<BHH"
+_TALK_BYTES = 5
+
+
+class Talk:
+    """One end of one session. ``nonces``: the pole's 16 bytes (incarnation, boot, counter) and the agent's 16."""
+
+    def __init__(self, role: int, address: int, master: Seal, nonces: bytes, stream: Stream) -> None:
+        self.id, up, down = session_keys(master, nonces)
+        fields = struct.unpack_from("<QII", nonces, 0)
+        self.peer: tuple[int, int] = (fields[0], fields[1])  # incarnation and boot of the pole
+        self.counter: int = fields[2]
+        self.nonces = nonces
+        self.heard = False  # a genuine frame of this session came
+        self.heard_at = 0
+        self.uptime_ms = 0  # the peer's, in that frame
+        self.status: bytes | None = None  # the peer's
+        self.lanes = (Lane(), Lane())
+        self.inbox: list[tuple[int, bytes, int]] = []
+        self.sequence = 0  # of our last frame
+        self.urgent = False  # tell the status now, and again until it is answered
+        self._in_sequence = 0
+        self._role = role
+        self._address = address
+        self._ours, self._theirs = (up, down) if role == POLE else (down, up)
+        self._stream = stream
+        self._pace = Pace(stream)
+        self._answer_due = False
+        self._ack_at = NEVER
+        self._beat_at = NEVER
+        self._beat_tries = 0
+        self._beat_sent_at = 0
+
+    def hear(self, frame: Frame, now: int, counts: "dict[str, int]") -> str:
+        """Take a frame of this session; returns the reason of a refusal, or nothing."""
+        if frame.sequence <= self._in_sequence:
+            return "replay"
+        if not self._theirs.check(frame.signed, frame.tag):
+            return "tag"
+        body = frame.body
+        flags = body[0] if len(body) >= _TALK_BYTES else MESSAGE | STATUS
+        if flags & MESSAGE and (flags & STATUS or len(body) < _TALK_BYTES + 3 or body[_TALK_BYTES] > BACKLOG):
+            return "malformed"
+        self._in_sequence = frame.sequence
+        self.heard = True
+        self.heard_at = now
+        self.uptime_ms = frame.uptime_ms
+        refusal = self._hear_acks(body, now)
+        if flags & POLL:
+            self._answer_due = True
+        if flags & ANSWER and self._beat_tries:
+            self._hear_answer(now)
+        if flags & STATUS:
+            self.status = body[_TALK_BYTES:]
+        elif flags & MESSAGE:
+            return self._hear_message(frame, now, counts) or refusal
+        return refusal
+
+    def _hear_acks(self, body: bytes, now: int) -> str:
+        refusal = ""
+        for index in (LIVE, BACKLOG):
+            number = body[1 + 2 * index] | body[2 + 2 * index] << 8
+            trip_ms = self.lanes[index].acknowledged(number, now)
+            if trip_ms >= 0:
+                self._pace.measured(trip_ms)
+            elif trip_ms != NEVER:
+                refusal = "ack"
+        return refusal
+
+    def _hear_answer(self, now: int) -> None:
+        if self._beat_tries == 1:
+            self._pace.measured(max(0, ticks_diff(now, self._beat_sent_at)))
+        self._beat_tries = 0
+        self._beat_at = NEVER
+        if self._role == POLE:
+            self._beat_at = ticks_add(now, self._stream.about(BEAT_MS, BEAT_JITTER_MS))
+
+    def _hear_message(self, frame: Frame, now: int, counts: "dict[str, int]") -> str:
+        body = frame.body
+        index = body[_TALK_BYTES]
+        lane = self.lanes[index]
+        number = body[_TALK_BYTES + 1] | body[_TALK_BYTES + 2] << 8
+        ahead = (number - lane.expected) & 0xFFFF
+        if ahead:
+            if ahead < 0x10000 - WINDOW:
+                return "window"
+            counts["duplicate"] += 1  # had it: our acknowledgement was lost
+            self._ack_at = now
+            return ""
+        if len(self.inbox) >= 2 * WINDOW:
+            return "full"
+        lane.expected = (number + 1) & 0xFFFF
+        self.inbox.append((index, body[_TALK_BYTES + 3 :], frame.uptime_ms))
+        if self._ack_at == NEVER:
+            self._ack_at = ticks_add(now, ACK_DELAY_MS)
+        return ""
+
+    def next(self, now: int, uptime_ms: int, status: bytes, counts: "dict[str, int]") -> "bytes | None":
+        """The next frame that is due: live messages, then answers and beats, then the backlog, then a bare
+        acknowledgement if nothing else carried it."""
+        if self.urgent:
+            self.urgent = False
+            self._beat_tries = 0
+            self._beat_at = now
+        for index in (LIVE, BACKLOG):
+            lane = self.lanes[index]
+            if due(lane.resend_at, now):
+                lane.timeout()
+                counts["resent"] += 1
+            if lane.ready:
+                place = lane.next(now)
+                if lane.resend_at == NEVER:
+                    lane.resend_at = self._pace.deadline(now, lane.tries, MAX_TIMEOUT_MS)
+                return self._build(
+                    MESSAGE, struct.pack("<BH", index, lane.number(place)) + lane.queue[place], uptime_ms
+                )
+            if index == LIVE and (self._answer_due or due(self._beat_at, now)):
+                return self._build_beat(now, uptime_ms, status)
+        return self._build(0, b"", uptime_ms) if due(self._ack_at, now) else None
+
+    def _build_beat(self, now: int, uptime_ms: int, status: bytes) -> bytes:
+        flags = STATUS if status else 0
+        if self._answer_due:
+            self._answer_due = False
+            flags |= ANSWER
+        if due(self._beat_at, now):
+            flags |= POLL
+            self._beat_sent_at = now
+            self._beat_at = self._pace.deadline(now, self._beat_tries, BEAT_REPEAT_MS)
+            self._beat_tries += 1
+        return self._build(flags, status, uptime_ms)
+
+    def _build(self, flags: int, rest: bytes, uptime_ms: int) -> bytes:
+        self.sequence += 1
+        self._ack_at = NEVER
+        body = struct.pack(_TALK, flags, self.lanes[LIVE].expected, self.lanes[BACKLOG].expected) + rest
+        kind = TALK_UP if self._role == POLE else TALK_DOWN
+        return build(kind, self._address, self.id, self.sequence, uptime_ms, body, self._ours)
+
+    def soonest(self, now: int, wake_ms: int) -> int:
+        """The smaller of ``wake_ms`` and the time until something is due here."""
+        wake_ms = sooner(self._beat_at, now, wake_ms)
+        wake_ms = sooner(self._ack_at, now, wake_ms)
+        wake_ms = sooner(self.lanes[LIVE].resend_at, now, wake_ms)
+        return sooner(self.lanes[BACKLOG].resend_at, now, wake_ms)
