@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,21 +54,28 @@ class Database:
     why: str = ""
 
 
-def open_database(path: Path, schema: str, *, version: int = 1) -> Database:
+def open_database(
+    path: Path,
+    schema: str,
+    *,
+    version: int = 1,
+    verify: Callable[[sqlite3.Connection], object] = lambda _connection: None,
+) -> Database:
     """Open or create ``path`` with ``schema`` (of ``version``, kept in ``user_version``).
 
     A damaged file, or one of a newer release, is moved aside with its WAL and a new one begun: nobody is left without
-    a store. Raises SafezoneError if the folder cannot be used at all.
+    a store. ``verify`` may read (and write) what the owner needs: an OperationalError for a missing table or column
+    counts as damage. Raises SafezoneError if the folder cannot be used at all.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         try:
-            return Database(path, _open(path, schema, version))
+            return Database(path, _open(path, schema, version, verify))
         except sqlite3.DatabaseError as error:
             if not _damaged(error):
                 raise
             aside = _move_aside(path)
-            return Database(path, _open(path, schema, version), aside, str(error))
+            return Database(path, _open(path, schema, version, verify), aside, str(error))
     except (OSError, sqlite3.Error) as error:
         raise SafezoneError(
             f"{path}: cannot be used ({_words(error)}); check the folder, its owner and the disk"
@@ -94,12 +101,13 @@ class _DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = SQLITE_CORRUPT
 
 
-def _open(path: Path, schema: str, version: int) -> sqlite3.Connection:
+def _open(path: Path, schema: str, version: int, verify: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
     new = not path.exists()
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=64
     )
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -113,9 +121,8 @@ def _open(path: Path, schema: str, version: int) -> sqlite3.Connection:
         if stands < version:
             # One transaction: a power cut leaves either no table or all of them.
             connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\n;PRAGMA user_version={version};\nCOMMIT;")
-    except BaseException:
-        connection.close()
-        raise
+        verify(connection)
+        undo.pop_all()
     if new:
         _sync_folder(path.parent)
     return connection
@@ -199,7 +206,8 @@ class Writer:
     ) -> None:
         """Run ``work`` inside the next commit; ``done`` gets its result after that commit, or a Failure.
 
-        ``work`` may be run again if the first commit found no room, and must raise only sqlite3.Error.
+        ``work`` may be run again if the first commit found no room, and must raise only sqlite3.Error
+        (or OverflowError, for a number that SQLite cannot hold).
         """
         job = _Job(work, done, vital)
         with self._condition:
@@ -272,7 +280,7 @@ class Writer:
             connection.execute("COMMIT")
             if self._database.path.stat().st_ino != self._inode:
                 raise FileNotFoundError
-        except FileNotFoundError:
+        except OSError:
             # Unlinked under us: SQLite would go on committing into a file that no restart will find.
             return Failure(f"{self._database.path} has been removed", broken=True)
         except sqlite3.Error as error:
@@ -291,7 +299,7 @@ class Writer:
         connection.execute("SAVEPOINT job")
         try:
             job.result = job.work(connection)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
             connection.execute("ROLLBACK TO job")
             job.result = Failure(str(error))
         connection.execute("RELEASE job")

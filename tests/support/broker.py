@@ -38,7 +38,7 @@ class Broker:
     def __init__(
         self, folder: Path, *, tls: tuple[Path, Path, Path] | None = None, lines: Sequence[str] = (), port: int = 0
     ) -> None:
-        """``tls``: the broker's CA, certificate and key; clients then need a certificate too. ``lines``: more config."""
+        """``tls``: the broker's CA, certificate and key; clients need one too. ``lines``: more config."""
         self.port = port or free_port()
         self.url = f"{'mqtts' if tls else 'mqtt'}://127.0.0.1:{self.port}"
         self.folder = folder
