@@ -1,0 +1,105 @@
+// One live pole: the power supply, the reset line and the watchdog around a worker that runs the interpreter.
+// Standard input and output carry the control channel, one JSON object a line; CONTROL.md lists both directions.
+import fs from "node:fs";
+import readline from "node:readline";
+import { Worker } from "node:worker_threads";
+import { CELL, CELLS, now, say } from "./clock.mjs";
+
+const WATCHDOG_GRAIN_MS = 50; // how often the feeds are looked at: far below the shortest timeout in use
+const STALL_MS = 200; // a check later than this means that the whole process stood still: no fault of the firmware
+
+const cells = new Int32Array(new SharedArrayBuffer(4 * CELLS));
+let config = null; // the line that switched the pole on; a restart of the board uses it again
+let worker = null;
+let inputs = {}; // levels that hold now, by name
+let planned = []; // [time, levels] still to come, in order
+let checkedAt = now();
+let feeds = 0;
+let hungryMs = 0;
+
+function post(message) {
+  if (!worker) return;
+  worker.postMessage(message);
+  Atomics.add(cells, CELL.wake, 1);
+  Atomics.notify(cells, CELL.wake);
+}
+
+function settle() { // the levels whose time has come become the levels that hold
+  while (planned.length && planned[0][0] <= now()) Object.assign(inputs, planned.shift()[1]);
+}
+
+function plan(steps) { // steps: [time, levels], times on the clock of now()
+  settle();
+  planned.push(...steps);
+  planned.sort((a, b) => a[0] - b[0]);
+  post({ steps });
+}
+
+function start(cause, mode = "run") {
+  cells.fill(0);
+  feeds = hungryMs = 0;
+  settle();
+  const workerData = { config, cells, cause, mode, inputs, planned };
+  const born = new Worker(new URL("./worker.mjs", import.meta.url), { workerData, stdout: false, stderr: false });
+  worker = born;
+  born.on("message", (message) => message.reset && reset(message.reset, message.mode));
+  born.on("error", (error) => {
+    say({ ev: "broken", text: String(error?.stack ?? error) }); // our own fault, never the firmware's
+    process.exit(70);
+  });
+}
+
+function reset(cause, mode) {
+  const old = worker;
+  worker = null;
+  say({ ev: "reset", cause });
+  old?.removeAllListeners();
+  old?.terminate().then(() => start(cause, mode));
+}
+
+function watch() {
+  const t = now();
+  const passed = t - checkedAt;
+  checkedAt = t;
+  const timeout = Atomics.load(cells, CELL.watchdog);
+  const fed = Atomics.load(cells, CELL.feeds);
+  if (fed !== feeds || !timeout || !worker) {
+    feeds = fed;
+    hungryMs = 0;
+    return;
+  }
+  hungryMs += Math.min(passed, STALL_MS);
+  if (hungryMs > timeout) reset("watchdog");
+}
+
+const commands = {
+  power_on(line) {
+    config = line;
+    inputs = line.inputs ?? {};
+    start("power_on");
+  },
+  set: ({ inputs: levels }) => plan([[now(), levels]]),
+  play({ steps, id }) { // [ms from now, levels]: executed to the tick, whatever the other end of the channel does
+    const t = now();
+    say({ ev: "playing", id, t0: t / 1000 });
+    plan(steps.map(([ms, levels]) => [t + ms, levels]));
+  },
+  uart: ({ hex, lost }) => post({ uart: Buffer.from(hex, "hex"), at: now(), lost }),
+  usb: ({ hex }) => post({ usb: Buffer.from(hex, "hex") }),
+  cut: ({ op, ...how }) => post({ cut: how }),
+  stats: ({ id }) => post({ stats: id }),
+  reset: () => reset("power_on"),
+  off: () => process.exit(0),
+};
+
+const lines = readline.createInterface({ input: process.stdin, crlfDelay: Infinity });
+lines.on("line", (text) => {
+  const line = JSON.parse(text);
+  const command = commands[line.op];
+  if (command) command(line);
+  else say({ ev: "refused", text: `no command ${JSON.stringify(line.op)}` });
+});
+lines.on("close", () => process.exit(0)); // whoever held the channel is gone: leave nothing behind
+process.on("SIGINT", () => {}); // Ctrl-C in the terminal is for the simulator, which switches the poles off
+setInterval(watch, WATCHDOG_GRAIN_MS);
+fs.fstatSync(1); // fails at once if there is no channel to speak on

@@ -1,0 +1,39 @@
+"""What the worker calls: build the firmware once, turn it, fire its timers, look after its memory."""
+
+# mypy: ignore-errors
+# Runs on MicroPython only; the names that it imports are modules of the interpreter or of board.mjs.
+import gc
+
+import machine
+import shim_system
+
+_made: list = []
+
+
+def build(board: str, reset_cause: int) -> None:
+    """Make the modules of this board, then do as the board does at power-on up to the loop."""
+    shim_system.install(board)
+    machine._BOOT["cause"] = reset_cause
+    import main
+
+    _made.extend(main.build())
+
+
+def turn() -> bool:
+    """One turn of the firmware's loop; False when it wants the prompt."""
+    return bool(_made[0].turn(_made[1]))
+
+
+def fire(number: int) -> None:
+    """A timer is due."""
+    machine._timers[number]._fire()
+
+
+def collect() -> None:
+    """Free memory; it happens when this call is over, at top level."""
+    gc.collect()
+
+
+def used() -> int:
+    """Bytes in use."""
+    return gc.mem_alloc()

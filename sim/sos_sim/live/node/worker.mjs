@@ -1,0 +1,169 @@
+// The microcontroller: MicroPython with the firmware's files, entered once a turn from top level, because memory is
+// collected only there. Between the turns the thread sleeps until bytes, an edge or the next slice come.
+import fs from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+import { Board } from "./board.mjs";
+import { CELL, now, say } from "./clock.mjs";
+import { Repl } from "./repl.mjs";
+
+const IDLE_SLICE_MS = 20; // a lamp's pattern and a beat bear this much delay; a press does not, hence:
+const BUSY_SLICE_MS = 2; // the sampling period of the firmware
+const BUSY_FOR_MS = 100; // after an edge or traffic: longer than debounce (30), acknowledgement (10) and first time-out
+const COLLECT_EVERY_MS = 100; // and after each turn that moved bytes
+const RESET_CODES = { power_on: 1, watchdog: 3, reset: 3, soft: 3 }; // an RP2 resets itself by its watchdog
+const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
+
+const { config, cells, cause, mode } = workerData;
+let memory = null;
+let board = null;
+
+// The interpreter's own clock is wall time, which jumps. It gets the board's.
+const instantiate = WebAssembly.instantiate;
+WebAssembly.instantiate = async (binary, imports) => {
+  imports.env.mp_js_ticks_ms = () => {
+    board.interrupt();
+    return Math.floor(board.time() - board.poweredAt) & 0x3fffffff;
+  };
+  const result = await instantiate(binary, imports);
+  memory = (result.instance ?? result).exports.memory;
+  return result;
+};
+
+function install(mp) {
+  const put = (path, data) => {
+    let folder = "";
+    for (const name of path.split("/").slice(1, -1)) {
+      folder += "/" + name;
+      if (!mp.FS.analyzePath(folder).exists) mp.FS.mkdir(folder);
+    }
+    mp.FS.writeFile(path, data);
+  };
+  const shim = new URL("./shim/", import.meta.url);
+  for (const name of fs.readdirSync(shim).filter((name) => name.endsWith(".py"))) put(`/shim/${name}`, fs.readFileSync(new URL(name, shim)));
+  for (const [path, source] of config.files) put(path, fs.readFileSync(source));
+  put("/settings.json", JSON.stringify(config.settings));
+}
+
+function crashed(where, error) {
+  if (error?.name !== "PythonError") throw error; // a fault of this program, not of the firmware
+  say({ ev: "crash", where, text: String(error.message).trim() });
+}
+
+class Machine {
+  constructor(mp) {
+    this.mp = mp;
+    this.state = "boot"; // run: the firmware has the loop; repl: the prompt has it; dead: nobody has
+    this.repl = new Repl(mp, board, () => board.api.reset(1));
+    this.collectedAt = 0;
+    this.heap = 0;
+    this.base = 0;
+  }
+
+  boot() {
+    this.mp.runPython(`import sys; sys.path.insert(0, "/shim")`);
+    this.mp.runPython("import shim_host");
+    const host = this.mp.pyimport("shim_host");
+    this.call = {};
+    for (const name of ["build", "turn", "fire", "collect", "used"]) this.call[name] = host[name];
+    this.base = this.#used();
+    try {
+      this.call.build(config.board, RESET_CODES[cause]);
+      this.state = "run";
+    } catch (error) {
+      crashed("build", error);
+      this.stop();
+    }
+    say({ ev: "started", cause });
+  }
+
+  // The firmware has no more to say: the prompt takes over where there is a USB port, as on the board.
+  stop() {
+    this.state = "repl";
+    this.repl.open();
+    say({ ev: "repl" });
+  }
+
+  turn() {
+    board.drain();
+    this.timers();
+    if (this.state === "run") {
+      try {
+        board.running = true;
+        if (!this.call.turn()) this.stop();
+      } catch (error) {
+        crashed("turn", error);
+        this.stop();
+      } finally {
+        board.running = false;
+      }
+    } else {
+      this.repl.turn();
+    }
+    board.tell();
+    this.collect();
+  }
+
+  timers() {
+    for (const id of board.due(now())) {
+      try {
+        this.call.fire(id);
+      } catch (error) {
+        crashed("timer", error);
+        board.timers.delete(id);
+      }
+    }
+    board.level("");
+  }
+
+  #used() {
+    this.call.collect();
+    return this.call.used();
+  }
+
+  collect() {
+    const t = now();
+    if (t - this.collectedAt < COLLECT_EVERY_MS && board.busyAt < this.collectedAt) return;
+    this.collectedAt = t;
+    this.heap = this.#used() - this.base;
+    if (this.heap > config.heap && this.state === "run") {
+      say({ ev: "crash", where: "heap", text: `MemoryError: ${this.heap} bytes in use, the board has ${config.heap}` });
+      this.stop();
+    }
+    if (board.stats !== null) say({ ev: "stats", id: board.stats, heap: this.heap, lost: board.lost });
+    board.stats = null;
+  }
+
+  async loop() {
+    for (let turns = 1; ; turns++) {
+      const seen = Atomics.load(cells, CELL.wake);
+      this.turn();
+      const wait = this.#wait();
+      if (wait > 0) Atomics.wait(cells, CELL.wake, seen, wait);
+      if (turns % 500 === 0) await new Promise(setImmediate); // JavaScript's own clean-up of proxies runs there
+    }
+  }
+
+  #wait() {
+    const t = now();
+    const busy = t - board.busyAt < BUSY_FOR_MS;
+    let wake = t + (busy ? BUSY_SLICE_MS : IDLE_SLICE_MS);
+    if (board.planned.length) wake = Math.min(wake, board.planned[0][0]);
+    if (busy) for (const timer of board.timers.values()) wake = Math.min(wake, Math.max(timer.at, t));
+    return wake - t;
+  }
+}
+
+let machine = null;
+board = new Board(workerData, parentPort, () => memory);
+const { loadMicroPython } = await import(config.micropython);
+const mp = await loadMicroPython({
+  heapsize: FIRST_HEAP,
+  linebuffer: false,
+  stdout: (bytes) => machine.repl.printed(bytes[0]),
+});
+board.raise = () => mp._module._mp_sched_keyboard_interrupt();
+install(mp);
+mp.registerJsModule("_board", board.api);
+machine = new Machine(mp);
+machine.boot();
+await machine.loop();
