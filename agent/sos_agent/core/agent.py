@@ -1,0 +1,329 @@
+"""The agent's core: events and the time go in, effects come out, in order. It reads no clock and draws no chance.
+
+The parts: ``lines`` (step 5), ``intake`` (step 6), ``courier`` (step 7), ``progress`` (the way back), ``supervision``
+(who is there), ``notices``, ``uptime`` (ages), ``health``. This file only hands events on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sos_agent.core import effects, events
+from sos_agent.core.brokers import Brokers
+from sos_agent.core.context import Context
+from sos_agent.core.courier import Courier
+from sos_agent.core.effects import ClosePort, Effect, PurgeReceipted, Ready
+from sos_agent.core.events import Config, Event, Started
+from sos_agent.core.health import HealthReport
+from sos_agent.core.intake import Intake
+from sos_agent.core.lines import Beat, Delivered, Lines, Lost, Opened
+from sos_agent.core.notices import Notices
+from sos_agent.core.progress import Answers, ProgressSync
+from sos_agent.core.supervision import PoleLinks, Supervision
+from sos_agent.core.uptime import Uptime
+from sos_contract import payloads, topics
+from sos_contract.payloads import Payload, ProbeAnswer, Progress, Receipt, Refused, State
+
+KEEP_RECEIPTED_MS = 30 * 24 * 3_600_000
+PURGE_MS = 6 * 3_600_000
+# Nothing that a turn does makes more than a few further happenings; the bound is for a mistake of ours.
+TURNS_MOST = 8
+
+
+class Agent:
+    """One reporting point. The first event that counts is ``Started``; what comes before it, but for the clock and the
+    ports, is refused."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._early: dict[type[Event], Event] = {}
+        self._run: _Run | None = None
+
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        """What to do about ``event``, in order. ``now_ms`` never goes back."""
+        if isinstance(event, Started):
+            assert self._run is None, "started twice"
+            self._run = _Run(self._config, event, now_ms)
+            todo = [event, *self._early.values()]
+        elif self._run is None:
+            assert isinstance(event, events.Clock | events.PortsSeen | events.Timer), "not started"
+            self._early[type(event)] = event
+            return []
+        else:
+            todo = [event]
+        context = self._run.context
+        context.now_ms = now_ms
+        context.effects = []
+        for one in todo:
+            self._run.handle(one)
+        self._run.pump()
+        return context.effects
+
+    def next_timer_ms(self) -> int | None:
+        """When ``Timer`` is due; None before the start and after the end."""
+        return self._run.next_timer_ms() if self._run is not None else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was refused or mended, by reason."""
+        return dict(self._run.context.counts) if self._run is not None else {}
+
+
+class _Run:
+    """All parts of a started agent."""
+
+    def __init__(self, config: Config, started: Started, now_ms: int) -> None:
+        contents = started.contents
+        self.context = context = Context(config, started, now_ms)
+        self.uptime = Uptime(context, contents.boots)
+        self.lines = Lines(context, self.uptime)
+        self.notices = Notices(context, contents)
+        self.courier = Courier(context, self.uptime, contents.waiting_alarms)
+        self.answers = Answers(context, self.lines, contents.newest)
+        self.progress = ProgressSync(context, self.courier)
+        self.intake = Intake(context, self.uptime, self.lines, self.notices, self.courier, self.answers)
+        self.brokers = Brokers(context)
+        self.supervision = Supervision(context, self.brokers)
+        self.links = PoleLinks(context, self.notices, list(self.lines.poles))
+        self.health = HealthReport(context, self.uptime, self.lines, self.notices)
+        self._contents = contents
+        self._service = ""
+        self._purge_ms = now_ms
+        self._stopped = False
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type[Event], Callable[[Any], None]]:
+        return {
+            events.Started: self._started,
+            events.Stopping: self._stopping,
+            events.Timer: lambda _: None,
+            events.Clock: lambda e: self.uptime.clock(e.wall_ms, e.quality),
+            events.PortsSeen: lambda e: self.lines.ports.seen(e.candidates),
+            events.PortOpened: lambda e: self.lines.ports.opened(e.port),
+            events.PortClosed: lambda e: self.lines.ports.closed(e.port, e.reason),
+            events.PortBytes: lambda e: self.lines.received(e.port, e.data),
+            events.Stored: self._stored,
+            events.Receipted: self._receipted,
+            events.MadeWaiting: lambda e: self.courier.made_waiting(e),
+            events.ProgressStored: self._progress_stored,
+            events.NoticeStored: self._notice_stored,
+            events.NoticesDropped: lambda e: self.notices.dropped(e),
+            events.WaitingFetched: lambda e: self.courier.fetched(e),
+            events.NoticesFetched: lambda e: self.notices.fetched(e),
+            events.ReceiptedFetched: lambda e: self.progress.fetched(e),
+            events.Purged: lambda _: None,
+            events.StoreFailed: self._store_failed,
+            events.BrokerUp: self._broker_up,
+            events.BrokerDown: self._broker_down,
+            events.BrokerMessage: self._broker_message,
+            events.Published: self._published,
+        }
+
+    def handle(self, event: Event) -> None:
+        if not self._stopped:
+            self._handlers[type(event)](event)
+
+    def pump(self) -> None:
+        """What the time, or the event just handled, makes due: first what concerns presses, last the health."""
+        if self._stopped:
+            return
+        for _ in range(TURNS_MOST):
+            for happening in self.lines.take():
+                if isinstance(happening, Delivered):
+                    self.intake.delivered(happening)
+                elif isinstance(happening, Beat):
+                    self.health.beat(happening.pole, happening.status)
+                elif isinstance(happening, Opened):
+                    self.links.step(happening.pole, "opened", self.lines.poles[happening.pole].heard_ms)
+                    self.answers.opened(happening.pole)
+                elif isinstance(happening, Lost):
+                    self.links.step(happening.pole, "lost", self.lines.poles[happening.pole].heard_ms)
+            self.supervision.timer()
+            self.brokers.timer(self.supervision.broker_dead())
+            self._tell_service()
+            self.links.timer()
+            self.courier.pump()
+            self.progress.timer()
+            self.notices.pump(self._free())
+            self.lines.pump()
+            if not self.lines.happenings:
+                break
+        self._purge()
+        self.health.pump(self.supervision.service, self.courier.waiting)
+
+    def next_timer_ms(self) -> int | None:
+        if self._stopped:
+            return None
+        dues = (
+            self.lines.next_due_ms(),
+            self.supervision.next_due_ms(),
+            self.brokers.next_due_ms(),
+            self.links.next_due_ms(),
+            self.courier.next_due_ms(),
+            self.progress.next_due_ms(),
+            self.notices.next_due_ms(self._free()),
+            self.health.next_due_ms(),
+            self._purge_ms,
+        )
+        return min(due for due in dues if due is not None)
+
+    # -- start and end --------------------------------------------------------------------------------------------
+
+    def _started(self, _: Started) -> None:
+        self.lines.set_service(self.supervision.service)
+        self.context.log(
+            "info", "agent starts", session=self.context.session, outbox=self.context.outbox,
+            waiting=self._contents.waiting_alarms, poles=len(self.lines.poles),
+        )  # fmt: skip
+        if self._contents.damaged:
+            self.context.log("error", "the outbox was damaged and is moved aside", kept=self._contents.damaged)
+            self.notices.add("", "outbox_damaged", on=True)
+        self.context.emit(Ready())
+
+    def _stopping(self, _: events.Stopping) -> None:
+        self.brokers.goodbye()
+        for name in list(self.lines.ports.by_name):
+            self.context.emit(ClosePort(name))
+        self._stopped = True
+
+    def _purge(self) -> None:
+        if self.context.now_ms < self._purge_ms:
+            return
+        self._purge_ms = self.context.now_ms + PURGE_MS
+        if self.uptime.quality != "unset":
+            self.context.emit(PurgeReceipted(self.uptime.wall_ms() - KEEP_RECEIPTED_MS))
+
+    # -- the outbox -----------------------------------------------------------------------------------------------
+
+    def _stored(self, event: events.Stored) -> None:
+        self.intake.stored(event)
+        if event.outcome != "duplicate":
+            self.health.disk_event("written")
+
+    def _receipted(self, event: events.Receipted) -> None:
+        self.courier.receipted(event)
+        self.health.disk_event("written")
+
+    def _notice_stored(self, event: events.NoticeStored) -> None:
+        self.notices.stored(event)
+        self.health.disk_event("written")
+
+    def _progress_stored(self, event: events.ProgressStored) -> None:
+        for identity, stage in event.changed:
+            self.answers.say(identity, stage)
+
+    def _store_failed(self, event: events.StoreFailed) -> None:
+        effect = event.effect
+        if isinstance(effect, effects.StoreAlarm):
+            self.intake.not_stored(effect)
+        elif isinstance(effect, effects.MarkReceipted):
+            self.courier.receipt_not_stored(effect)
+        elif isinstance(effect, effects.MarkWaiting | effects.StoreProgress):
+            self.progress.failed(effect)
+        elif isinstance(effect, effects.StoreNotice):
+            self.notices.not_stored(effect)
+        elif isinstance(effect, effects.DropNotices):
+            self.notices.drop_failed(effect)
+        elif isinstance(effect, effects.FetchWaiting):
+            self.courier.fetch_failed()
+        elif isinstance(effect, effects.FetchNotices):
+            self.notices.fetch_failed()
+        elif isinstance(effect, effects.FetchReceipted):
+            self.progress.fetch_failed()
+        else:
+            self.uptime.store_failed(effect)
+        self.health.disk_event("failed", event.reason)
+
+    # -- the station ----------------------------------------------------------------------------------------------
+
+    def _broker_up(self, event: events.BrokerUp) -> None:
+        if self.brokers.ours(event.session):
+            self.brokers.step("up")
+            self.supervision.connected()
+            self._came_back()
+
+    def _broker_down(self, event: events.BrokerDown) -> None:
+        if self.brokers.ours(event.session):
+            self.brokers.step("down", event.reason)
+
+    def _published(self, event: events.Published) -> None:
+        if self.brokers.ours(event.session):
+            self.supervision.published(event.token)
+
+    def _broker_message(self, event: events.BrokerMessage) -> None:
+        topic = topics.parse(event.topic)
+        if not self.brokers.ours(event.session) or topic is None or topic.station != self.context.config.station:
+            self.context.counts["message_elsewhere"] += 1
+        elif topic.point == "" and topic.leaf == "state":
+            state = self._read(event, State)
+            if state is not None and state.online:
+                self.supervision.hint()
+        elif topic.point != self.context.config.point or event.retained:
+            # what a broker kept from earlier would answer today's press with yesterday's receipt
+            self.context.counts["message_elsewhere"] += 1
+        elif topic.leaf == "receipt":
+            self._receipt(event)
+        elif topic.leaf == "progress":
+            self._progress(event)
+        elif topic.leaf == "probe_answer":
+            self._probe_answer(event)
+
+    def _receipt(self, event: events.BrokerMessage) -> None:
+        receipt = self._read(event, Receipt)
+        if receipt is None or not self._same_inbox(receipt.inbox):
+            return
+        for identity in self.courier.receipt(receipt.alarms):
+            self.answers.say(identity, "received")
+        self.courier.refused(receipt.refused)
+        if receipt.outbox == self.context.outbox:
+            self.notices.receipt(receipt.notices)
+
+    def _progress(self, event: events.BrokerMessage) -> None:
+        progress = self._read(event, Progress)
+        if progress is None or not self._same_inbox(progress.inbox):
+            return
+        for identity in self.courier.receipt(tuple(self.progress.progress(progress))):
+            self.answers.say(identity, "received")
+        self.progress.store()
+
+    def _probe_answer(self, event: events.BrokerMessage) -> None:
+        answer = self._read(event, ProbeAnswer)
+        if answer is not None and self.supervision.answer(answer) == "other":
+            self.progress.begin_round(sweep=True)
+            self._came_back()
+
+    def _same_inbox(self, inbox: str) -> bool:
+        """A receipt counts for the inbox that is known to answer now; of another one it is only a hint."""
+        if not self.supervision.inbox or inbox == self.supervision.inbox:
+            return True
+        self.context.counts["other_inbox"] += 1
+        self.supervision.hint()
+        return False
+
+    def _read(self, event: events.BrokerMessage, kind: type[Payload]) -> Payload | None:
+        read = payloads.decode(event.payload, kind)
+        if isinstance(read, Refused):
+            self.context.counts["payload_refused"] += 1
+            if self.context.counts["payload_refused"] == 1:
+                self.context.log("warning", "refused a message of the station", topic=event.topic, reason=read.reason)
+            return None
+        return read
+
+    def _tell_service(self) -> None:
+        service = self.supervision.service
+        if service == self._service:
+            return
+        self._service = service
+        self.courier.in_service = service == "in_service"
+        self.lines.set_service(service)
+        if self.courier.in_service:
+            self._came_back()
+
+    def _came_back(self) -> None:
+        self.courier.came_back()
+        self.notices.came_back()
+        self.progress.begin_round()
+
+    def _free(self) -> bool:
+        return self.courier.in_service and self.courier.idle()

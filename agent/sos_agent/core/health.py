@@ -1,0 +1,116 @@
+"""How the point and its poles are: published retained, at each birth, every minute and soon after a change."""
+
+from __future__ import annotations
+
+from sos_agent.core.context import Context
+from sos_agent.core.effects import Summary
+from sos_agent.core.lines import Lines
+from sos_agent.core.notices import Notices
+from sos_agent.core.table import Table
+from sos_agent.core.uptime import Uptime
+from sos_contract.payloads import Health, PoleHealth
+from sos_wire import messages
+
+HEALTH_MS = 60_000
+CHANGE_GAP_MS = 1_000  # a flapping link must not fill the way to the station
+
+DISK = Table(
+    "disk",
+    "good",
+    {
+        ("good", "written"): ("good", ""),
+        ("good", "failed"): ("failing", "note"),
+        ("failing", "failed"): ("failing", ""),
+        ("failing", "written"): ("good", "back"),
+    },
+)
+
+
+class HealthReport:
+    """Collects and publishes."""
+
+    def __init__(self, context: Context, uptime: Uptime, lines: Lines, notices: Notices) -> None:
+        self._context = context
+        self._uptime = uptime
+        self._lines = lines
+        self._notices = notices
+        self.disk = DISK.first
+        self._failed_ms = 0
+        self._status: dict[str, messages.Status] = {}
+        self._told: tuple[object, ...] = ()
+        self._due_ms = context.now_ms
+        self._soonest_ms = context.now_ms
+        self._summary = ""
+
+    def beat(self, pole: str, status: bytes) -> None:
+        said = messages.unpack(status)
+        if not isinstance(said, messages.Status):
+            self._context.counts["status_unknown"] += 1
+            return
+        self._status[pole] = said
+        self._notices.beat(pole, said.faults)
+
+    def disk_event(self, event: str, reason: str = "") -> None:
+        """A write to the outbox was ``written`` or ``failed``; an outage is noted once, its end once."""
+        self.disk, action = DISK.step(self.disk, event)
+        if action == "note":
+            self._failed_ms = self._context.now_ms
+            self._context.log("error", "the outbox cannot be written; presses are not held", reason=reason)
+            self._notices.add("", "disk_full", on=True)
+        elif action == "back":
+            away_ms = min(self._context.now_ms - self._failed_ms, 0x3FFFFFFF)
+            self._context.log("info", "the outbox can be written again", away_ms=away_ms)
+            self._notices.add("", "disk_full", on=False, value=away_ms)
+
+    def pump(self, service: str, waiting: int) -> None:
+        """Publish when it is time or something changed that somebody waits for."""
+        now = self._context.now_ms
+        up = sum(1 for end in self._lines.poles.values() if end.up)
+        summary = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
+        if summary != self._summary:
+            self._summary = summary
+            self._context.emit(Summary(summary))
+        if not self._context.connection:
+            self._told = ()
+            return
+        poles = tuple(self._pole(pole) for pole in self._lines.poles)
+        state = (self._context.connection, self.disk, tuple((p.link, p.lamp, p.faults, p.pending) for p in poles))
+        if now < self._due_ms and (state == self._told or now < self._soonest_ms):
+            return
+        self._told = state
+        self._due_ms, self._soonest_ms = now + HEALTH_MS, now + CHANGE_GAP_MS
+        health = Health(
+            session=self._context.session,
+            uptime_ms=now - self._context.started_ms,
+            clock=self._uptime.quality,
+            outbox_waiting=waiting,
+            disk_ok=self.disk == "good",
+            poles=poles,
+        )
+        self._context.publish("health", health, retain=True)
+
+    def next_due_ms(self) -> int | None:
+        if not self._context.connection:
+            return None
+        return self._soonest_ms if self._soonest_ms > self._context.now_ms else self._due_ms
+
+    def _pole(self, pole: str) -> PoleHealth:
+        end = self._lines.poles[pole]
+        status = self._status.get(pole)
+        if status is None:
+            return PoleHealth(pole=pole, link=end.up, supervised=end.config.supervised)
+        faults = tuple(name for bit, name in enumerate(messages.FAULTS) if status.faults >> bit & 1)
+        return PoleHealth(
+            pole=pole,
+            link=end.up,
+            supervised=end.config.supervised,
+            lamp=status.look,
+            supply_mv=status.supply_mv,
+            temperature_dc=status.temperature_dc,
+            reset_cause=status.reset_cause,
+            bad_frames=status.bad_frames,
+            blind_ms=status.blind_ms,
+            pending=status.pending,
+            firmware=".".join(str(part) for part in status.version),
+            faults=faults,
+        )

@@ -1,0 +1,211 @@
+"""Step 5, lines: bytes of the ports become messages of the poles, and what is to be told becomes frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sos_agent.core.context import Context
+from sos_agent.core.effects import WriteBytes
+from sos_agent.core.events import PoleConfig
+from sos_agent.core.ports import Port, Ports, Seat
+from sos_agent.core.uptime import Uptime
+from sos_wire.frame import HELLO, Frame
+from sos_wire.handshake import AGENT, read_hello
+from sos_wire.link import LIVE, Link
+from sos_wire.messages import Progress, Service
+from sos_wire.ticks import TICKS_MASK
+
+# What a pole can want to hear of: its 64 unreleased presses and the one its lamp shows. Twice that.
+ANSWERS_MOST = 128
+FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with the next turn
+
+Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message of a pole, in order, once. ``lane``: 0 live, 1 backlog."""
+
+    pole: str
+    lane: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a pole says of itself."""
+
+    pole: str
+    status: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session with that pole began."""
+
+    pole: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing genuine was heard of that pole for too long."""
+
+    pole: str
+
+
+Happening = Delivered | Beat | Opened | Lost
+
+
+@dataclass(slots=True, eq=False)
+class PoleEnd:
+    """Our end of the conversation with one pole."""
+
+    config: PoleConfig
+    seat: Seat
+    link: Link
+    due_ms: int = 0
+    opened: int = 0  # sessions that were reported
+    up: bool = False  # as reported
+    heard_ms: int | None = None
+    answers: dict[Press, str] = field(default_factory=dict)
+
+
+class Lines:
+    """Owns ports and links. ``happenings`` collects what the other parts are to hear."""
+
+    def __init__(self, context: Context, uptime: Uptime) -> None:
+        self._context = context
+        self._uptime = uptime
+        self.ports = Ports(context)
+        self.poles: dict[str, PoleEnd] = {}
+        self._on: dict[str, dict[int, PoleEnd]] = {}  # line -> address -> pole
+        for seat in self.ports.seats.values():
+            ends = self._on.setdefault(seat.line.name, {})
+            for config in seat.line.poles:
+                link = Link(AGENT, config.address, config.key, context.random.take(32))
+                ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
+        self.happenings: list[Happening] = []
+
+    def take(self) -> list[Happening]:
+        """What happened since the last call, in order."""
+        taken, self.happenings = self.happenings, []
+        return taken
+
+    def set_service(self, state: str) -> None:
+        """Whether a press would now reach the station: to be told to every pole at once."""
+        payload = Service(state).pack()
+        for end in self.poles.values():
+            end.link.set_status(payload, True)
+            end.due_ms = self._context.now_ms
+
+    def tell(self, pole: str, press: Press, stage: str) -> None:
+        """Tell a pole how far that press is; the latest stage of a press takes the place of an earlier one."""
+        end = self.poles[pole]
+        end.answers.pop(press, None)
+        end.answers[press] = stage
+        while len(end.answers) > ANSWERS_MOST:
+            del end.answers[next(iter(end.answers))]
+            self._context.counts["answer_crowded_out"] += 1
+        end.due_ms = self._context.now_ms
+
+    # -- hearing --------------------------------------------------------------------------------------------------
+
+    def received(self, name: str, data: bytes) -> None:
+        """Bytes came from that port."""
+        port = self.ports.by_name.get(name)
+        if port is None or not port.open:
+            self._context.counts["bytes_of_no_port"] += 1
+            return
+        for frame in port.wire.feed(data, self._context.now_ms & TICKS_MASK):
+            seat = port.seat
+            if seat.port is port and seat.state == "serving":
+                end = self._on[seat.line.name].get(frame.address)
+                if end is not None and self._hear(end, frame):
+                    self.ports.heard(seat, port, fresh=True)
+                    self._deliver(end)
+                    continue
+                if end is not None and end.link.up:
+                    continue
+            self._hear_stranger(port, frame)
+
+    def _hear_stranger(self, port: Port, frame: Frame) -> None:
+        """A frame on a port where nobody of ours was heard of late: whose is it?"""
+        for seat in self.ports.could_be(port):
+            end = self._on[seat.line.name].get(frame.address)
+            if end is None or (frame.kind == HELLO and read_hello(frame, end.config.key) is None):
+                continue
+            if seat.port is port and seat.state == "serving":
+                continue  # it was asked already
+            refused = end.link.refused
+            self._hear(end, frame)
+            if end.link.refused == refused and self.ports.heard(seat, port, fresh=frame.kind != HELLO):
+                self._deliver(end)
+                return
+
+    def _hear(self, end: PoleEnd, frame: Frame) -> bool:
+        """Give the link a frame; whether it was a genuine one of its session."""
+        ticks = self._context.now_ms & TICKS_MASK
+        link = end.link
+        refused = link.refused
+        link.receive(frame, ticks)
+        end.due_ms = self._context.now_ms
+        if link.refused != refused or frame.kind == HELLO or not link.up:
+            return False
+        end.heard_ms = self._context.now_ms
+        self._uptime.heard(end.config.id, f"{link.peer[0]:016x}", link.peer[1], link.peer_uptime_ms)
+        return True
+
+    def _deliver(self, end: PoleEnd) -> None:
+        link, pole = end.link, end.config.id
+        if link.opened != end.opened:
+            # Both windows began anew: what was to be told is asked for again by the pole, which offers what it holds.
+            end.opened, end.up = link.opened, True
+            end.answers.clear()
+            self.happenings.append(Opened(pole))
+        for lane, payload, _ in link.take():
+            self.happenings.append(Delivered(pole, lane, payload))
+        if link.peer_status is not None:
+            self.happenings.append(Beat(pole, link.peer_status))
+
+    # -- speaking -------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Say what is due on every port that may be spoken on; notice links that fell silent."""
+        self.ports.pump()
+        now = self._context.now_ms
+        for end in self.poles.values():
+            if now >= end.due_ms:
+                self._speak(end)
+
+    def _speak(self, end: PoleEnd) -> None:
+        now = self._context.now_ms
+        ticks = now & TICKS_MASK
+        port = end.seat.port
+        link = end.link
+        self._offer_answers(end)
+        for _ in range(FRAMES_AT_ONCE):
+            wait_ms = port.wire.wait(ticks) if port is not None and port.open else 0
+            if wait_ms:
+                end.due_ms = now + wait_ms
+                return
+            data = link.poll(ticks, now - self._context.started_ms)
+            if end.up and not link.up:
+                end.up = False
+                end.answers.clear()
+                self.happenings.append(Lost(end.config.id))
+            if data is None:
+                break
+            if port is not None and port.open:
+                port.wire.sent(len(data), ticks)
+                self._context.emit(WriteBytes(port.name, data))
+        end.due_ms = now + max(1, link.wake(ticks))
+
+    def _offer_answers(self, end: PoleEnd) -> None:
+        while end.answers and end.link.room(LIVE) > 0:
+            (incarnation, boot, press), stage = next(iter(end.answers.items()))
+            del end.answers[incarnation, boot, press]
+            end.link.send(LIVE, Progress(int(incarnation, 16), boot, press, stage).pack())
+
+    def next_due_ms(self) -> int:
+        """When ``pump`` may have something to do."""
+        return min([self.ports.next_due_ms(), *(end.due_ms for end in self.poles.values())])
