@@ -1,0 +1,196 @@
+"""The station program: the core on asyncio, with its inbox and a connection to each broker of the site."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sos_contract.errors import SafezoneError
+from sos_contract.site import Site
+from sos_edge import clock, mqtt
+from sos_edge.log import Log as Logger
+from sos_edge.systemd import Notifier, watchdog_interval_s
+from sos_station.core import effects as fx
+from sos_station.core import events as ev
+from sos_station.core.station import Settings, Station
+from sos_station.edge.inbox import Inbox
+from sos_station.edge.tls import tls_of
+
+# How often the core is told the wall time: a clock that is set is noticed within this.
+CLOCK_EVERY_S = 10.0
+# At the end, brokers get this long to take our last words.
+DRAIN_S = 1.0
+# A store that takes longer hangs: systemd is no longer fed and starts the program anew.
+STORE_HANGS_S = 30.0
+
+
+def now_ms() -> int:
+    """Monotonic, goes on while the machine sleeps and across restarts of the program; counts within ``timebase()``."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def timebase() -> str:
+    """Names this start of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return os.urandom(16).hex()  # ages then hold within this run only
+
+
+def settings_of(site: Site) -> Settings:
+    """What the core needs of a site."""
+    poles = {pole.id: point.id for point in site.point for pole in point.poles()}
+    poles |= {point.button.id: point.id for point in site.point if point.button}
+    return Settings(site.station.id, site.station.brokers, tuple(point.id for point in site.point), poles)
+
+
+class App:
+    """Carries out the core's effects in order. Ends on SIGTERM and SIGINT; the only broad ``except`` is here."""
+
+    def __init__(self, site: Site, folder: Path) -> None:
+        """``folder``: where the site file lies. Needs a running loop. Raises SafezoneError where it cannot start."""
+        self._loop = asyncio.get_running_loop()
+        self._log = Logger("station", station=site.station.id)
+        self._notify = Notifier()
+        self._core = Station(settings_of(site))
+        self._timer: asyncio.TimerHandle | None = None
+        self._done = asyncio.Event()
+        self._error = ""
+        self._stores = 0
+        self._stored_s = self._loop.time()
+        client_id = f"{site.station.id}-station-{os.urandom(4).hex()}"
+        tls = tls_of(site, folder)
+        self._inbox = Inbox(site.station.data_path, deliver=self._inbox_event, wall_ms=clock.wall_ms())
+        self._links = {
+            broker: mqtt.MqttLink(broker, client_id, deliver=self._mqtt_event, tls=tls)
+            for broker in site.station.brokers
+        }
+        self._does: dict[type, Callable[[Any], object]] = {
+            fx.Connect: lambda e: self._links[e.broker].connect(e.session, (e.will_topic, e.will)),
+            fx.Disconnect: lambda e: self._links[e.broker].close(),
+            fx.Subscribe: lambda e: self._links[e.broker].subscribe(e.topics),
+            fx.Publish: self._publish,
+            fx.Log: lambda e: self._log.say(e.text, level=e.level, **dict(e.fields)),
+            fx.Ready: self._ready,
+            **dict.fromkeys(fx.STORE_EFFECTS, self._store),
+            **dict.fromkeys(fx.READ_EFFECTS, self._inbox.read),
+        }
+
+    async def run(self) -> None:
+        """Until a signal comes. Raises SafezoneError if the program has a bug; what is committed is kept."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._done.set)
+        if self._inbox.aside is not None:
+            self._log.say("inbox_damaged", level="error", moved_to=self._inbox.aside, why=self._inbox.why)
+        self._tell_time()
+        self._take(ev.Started(os.urandom(32), self._inbox.incarnation, timebase()))
+        self._feed()
+        try:
+            await self._done.wait()
+        finally:
+            await self._end()
+        if self._error:
+            raise SafezoneError(f"the station stopped on a bug: {self._error}; its inbox is kept, start it again")
+
+    async def _end(self) -> None:
+        self._notify.stopping()
+        if self._timer:
+            self._timer.cancel()
+        last = self._core.handle(ev.Stopping(), now_ms()) if not self._error else []
+        for effect in last:
+            if not isinstance(effect, fx.Disconnect):
+                self._does[type(effect)](effect)
+        await asyncio.gather(*(link.drain(DRAIN_S) for link in self._links.values()))
+        for link in self._links.values():
+            link.close()
+        if not self._inbox.close():
+            self._log.say("inbox_not_closed", level="error", why="the disk does not answer")
+        self._log.say("stopped")
+
+    # --- events in
+
+    def _take(self, event: ev.Event) -> None:
+        if self._done.is_set():
+            return
+        try:
+            for effect in self._core.handle(event, now_ms()):
+                self._does[type(effect)](effect)
+        except Exception as error:
+            # A bug. Going on from a state that nobody foresaw could lie; the inbox holds all that was promised.
+            trace, last = error.__traceback__, None
+            while trace is not None:
+                trace, last = trace.tb_next, trace
+            place = f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else "?"
+            self._error = f"{type(error).__name__} {error} at {place} on {type(event).__name__}"
+            self._log.say("bug", level="error", error=self._error)
+            self._done.set()
+            return
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        due_ms = self._core.next_timer_ms()
+        self._timer = None
+        if due_ms is not None:
+            # One millisecond more: both clocks are cut to milliseconds, a timer that comes early would turn idly.
+            delay_s = max(0, due_ms - now_ms() + 1) / 1000
+            self._timer = self._loop.call_later(delay_s, self._take, ev.Tick())
+
+    def _mqtt_event(self, event: mqtt.MqttEvent) -> None:
+        if isinstance(event, mqtt.Message):
+            self._take(ev.Message(event.broker, event.topic, event.payload, event.retained))
+        elif isinstance(event, mqtt.Connected):
+            self._take(ev.BrokerUp(event.broker))
+        elif isinstance(event, mqtt.Disconnected):
+            self._take(ev.BrokerDown(event.broker, event.reason))
+
+    def _inbox_event(self, event: ev.Committed | ev.CommitFailed | ev.Read | ev.ReadFailed) -> None:
+        if isinstance(event, ev.Committed | ev.CommitFailed):
+            self._stores -= len(event.results if isinstance(event, ev.Committed) else event.effects)
+            self._stored_s = self._loop.time()
+        self._take(event)
+
+    def _tell_time(self) -> None:
+        self._take(ev.Clock(clock.wall_ms(), clock.quality()))
+        self._loop.call_later(CLOCK_EVERY_S, self._tell_time)
+
+    # --- effects out
+
+    def _publish(self, effect: fx.Publish) -> None:
+        if not self._links[effect.broker].publish(effect.topic, effect.payload, retain=effect.retain):
+            # Whoever waits for it asks again: agents re-send, terminals time out.
+            self._log.say("not_published", level="warning", topic=effect.topic)
+
+    def _store(self, effect: fx.StoreEffect) -> None:
+        if self._stores == 0:
+            self._stored_s = self._loop.time()
+        self._stores += 1
+        self._inbox.store(effect)
+
+    def _ready(self, effect: fx.Ready) -> None:
+        self._notify.ready()
+        self._notify.status(effect.status)
+        self._log.say("armed", status=effect.status)
+
+    def _feed(self) -> None:
+        every_s = watchdog_interval_s()
+        if every_s is None:
+            return
+        if self._stores == 0 or self._loop.time() - self._stored_s < STORE_HANGS_S:
+            self._notify.watchdog()
+        self._loop.call_later(every_s, self._feed)
+
+
+def run(site: Site, folder: Path) -> None:
+    """Run the station of ``site``, whose file lies in ``folder``, until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        await App(site, folder).run()
+
+    asyncio.run(main())

@@ -1,0 +1,285 @@
+"""Step 8, inbox: an alarm is committed, told from its duplicates, and only then receipted.
+
+A receipt says that the station holds the alarm on disk. It is made in the handler of ``Committed`` and nowhere else;
+an alarm that was there before is receipted again in the same words, since its first receipt may have been lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from sos_contract import topics
+from sos_contract.payloads import (
+    Alarm,
+    Identity,
+    Notice,
+    Probe,
+    ProbeAnswer,
+    Progress,
+    ProgressQuery,
+    Receipt,
+    Refused,
+    decode,
+    encode,
+)
+from sos_contract.stages import NOTICE_KINDS
+from sos_station.core.effects import (
+    AlarmStored,
+    Effect,
+    Log,
+    Outcome,
+    ProveInbox,
+    Publish,
+    ReadStages,
+    StoreAlarm,
+    StoreEffect,
+    StoreNotice,
+)
+from sos_station.core.records import StageOf, Stamp
+
+T = TypeVar("T")
+
+# A press that took longer than this to get here is late: two missed probes and a re-send take less.
+LATE_MS = 60_000
+# Broker and network between agent and station hold a message some seconds at most; more is a clock gone wrong.
+MAX_TRANSIT_MS = 3_600_000
+# Identities in one answer: 100 bytes each, so far below MAX_PAYLOAD_BYTES.
+MAX_IDENTITIES = 200
+# Stores under way. Agents keep 64 in flight and offer again: more than this waits only while the disk hangs.
+MAX_STORES = 5_000
+# Reads under way for points; beyond it a query is dropped, the point asks again within 30 s.
+MAX_READS = 500
+
+_U32, _I63, _MAX_NAME = 2**32, 2**63, 64
+
+
+def classify(known: Sequence[tuple[str, int, int]], alarm: Alarm) -> tuple[str, int]:
+    """``new``, ``duplicate`` or ``clash``, and which of ``known`` it duplicates (-1 for none).
+
+    ``known`` are the contents (see ``content``) under which the inbox holds alarms of the same pole, incarnation, boot
+    and press. The number that an outbox gave a clash is no content: another outbox may count otherwise.
+    """
+    mine = content(alarm)
+    if mine in known:
+        return "duplicate", list(known).index(mine)
+    return ("clash" if known or alarm.id.clash else "new"), -1
+
+
+def content(alarm: Alarm) -> tuple[str, int, int]:
+    """What a retry of the same press cannot change."""
+    return alarm.kind, alarm.pressed_at_ms, alarm.repeats
+
+
+def age_at_receipt_ms(alarm: Alarm, received: Stamp) -> int | None:
+    """Age of the press: what the agent reckoned, and the way here where both clocks are good enough to measure it."""
+    if alarm.age_ms is None:
+        return None
+    transit_ms = received.wall_ms - alarm.sent_wall_ms
+    measured = alarm.clock == "synced" and received.quality == "synced" and 0 < transit_ms <= MAX_TRANSIT_MS
+    return alarm.age_ms + (transit_ms if measured else 0)
+
+
+def complaint(alarm: Alarm) -> str:
+    """Why ``alarm`` cannot be taken, in words; empty if it can. Kinds of a later release are taken: they are calls."""
+    if alarm.kind in NOTICE_KINDS:
+        return f"kind {alarm.kind} is a notice, not an alarm"
+    if not _is_identity(alarm.id):
+        return "its identity does not fit: pole, 16 hex digits, boot and press below 2^32"
+    if not (0 < len(alarm.kind) <= _MAX_NAME and alarm.kind.isprintable()):
+        return "its kind is no word"
+    if not (0 <= alarm.pressed_at_ms < _I63 and 0 <= alarm.repeats < _U32):
+        return "its uptime or its repeats are out of range"
+    if alarm.age_ms is not None and not 0 <= alarm.age_ms < 2**53:
+        return "its age is out of range"
+    return ""
+
+
+def _is_identity(identity: Identity) -> bool:
+    return (
+        0 < len(identity.pole) <= _MAX_NAME
+        and identity.pole.isprintable()
+        and len(identity.incarnation) == 16
+        and set(identity.incarnation) <= set("0123456789abcdef")
+        and 0 <= identity.boot < _U32
+        and 0 <= identity.press < _U32
+        and 0 <= identity.clash < _U32
+    )
+
+
+def notice_complaint(notice: Notice) -> str:
+    """Why ``notice`` cannot be taken; empty if it can."""
+    names = (notice.outbox, notice.pole, notice.kind)
+    if not all(len(name) <= _MAX_NAME and name.isprintable() for name in names) or not notice.kind:
+        return "a name in it is too long or unprintable"
+    numbers = (notice.number, notice.value, notice.merged, notice.wall_ms)
+    if not all(-_I63 <= number < _I63 for number in numbers):
+        return "a number in it is out of range"
+    detail = notice.detail
+    if detail is not None and not (_is_identity(detail.id) and 0 <= detail.held_ms < 2**53):
+        return "its detail does not fit"
+    return ""
+
+
+class Inbox:
+    """What points send and what they are answered. Holds only counts: the inbox itself is on disk."""
+
+    def __init__(self, station: str, poles: dict[str, str]) -> None:
+        """``poles``: point of each pole of the site."""
+        self.incarnation = ""
+        self.counts: Counter[str] = Counter()
+        self._station = station
+        self._poles = poles
+        self._stores = 0
+        self._reads = 0
+
+    def alarm(self, broker: str, point: str, payload: bytes, received: Stamp) -> list[Effect]:
+        alarm = decode(payload, Alarm)
+        if isinstance(alarm, Refused):
+            return self._refused("alarm", point, alarm.reason)
+        why = complaint(alarm)
+        if why:
+            effects = self._refused("alarm", point, why)
+            if _is_identity(alarm.id):
+                refusal = Receipt(inbox=self.incarnation, refused=((alarm.id, why),))
+                effects.append(self._to_point(broker, point, "receipt", refusal))
+            return effects
+        if self._stores >= MAX_STORES:
+            return self._refused("alarm", point, "too many stores under way; the agent will offer it again")
+        self._stores += 1
+        age_ms = age_at_receipt_ms(alarm, received)
+        late = age_ms is None or age_ms > LATE_MS
+        return [StoreAlarm(broker, point, alarm, received, age_ms, late, self._remark(point, alarm))]
+
+    def _remark(self, point: str, alarm: Alarm) -> str:
+        # A press is never refused for what our site file does not know: it may be older than the pole.
+        home = self._poles.get(alarm.id.pole)
+        if home is None:
+            return "pole is not in the station's site file"
+        return "" if home == point else f"pole belongs to point {home}"
+
+    def notice(
+        self,
+        broker: str,
+        point: str,
+        payload: bytes,
+        received: Stamp,
+        last_good_wall_ms: Callable[[str, str, str], int],
+    ) -> list[Effect]:
+        notice = decode(payload, Notice)
+        why = notice.reason if isinstance(notice, Refused) else notice_complaint(notice)
+        if why or isinstance(notice, Refused):
+            return self._refused("notice", point, why)
+        if self._stores >= MAX_STORES:
+            return self._refused("notice", point, "too many stores under way; the agent will offer it again")
+        self._stores += 1
+        return [StoreNotice(broker, point, notice, received, last_good_wall_ms(point, notice.pole, notice.kind))]
+
+    def probe(self, broker: str, point: str, probe: Probe) -> list[Effect]:
+        if self._stores >= MAX_STORES or len(probe.session) > _MAX_NAME or not -_I63 <= probe.number < _I63:
+            return self._refused("probe", point, "too many stores under way, or it does not fit")
+        self._stores += 1
+        return [ProveInbox(broker, point, probe.session, probe.number)]
+
+    def query(self, broker: str, point: str, payload: bytes) -> list[Effect]:
+        query = decode(payload, ProgressQuery)
+        if isinstance(query, Refused):
+            return self._refused("progress_query", point, query.reason)
+        known = tuple(identity for identity in query.alarms if _is_identity(identity))
+        if self._reads >= MAX_READS or not known:
+            return self._refused("progress_query", point, "too many reads under way") if known else []
+        self._reads += 1
+        return [ReadStages(broker, point, known)]
+
+    def stages(self, effect: ReadStages, found: Iterable[StageOf]) -> list[Effect]:
+        """Answer to a progress query: the stage of each alarm asked for, and those that the inbox lacks."""
+        self._reads -= 1
+        by_id = {stage.id: stage.stage for stage in found}
+        return [
+            self._to_point(
+                effect.broker,
+                effect.point,
+                "progress",
+                Progress(
+                    inbox=self.incarnation,
+                    stages=tuple((identity, by_id[identity]) for identity in part if identity in by_id),
+                    missing=tuple(identity for identity in part if identity not in by_id),
+                ),
+            )
+            for part in _parts(effect.identities)
+        ]
+
+    def stages_failed(self) -> list[Effect]:
+        """The disk did not say: nothing is told; the point asks again."""
+        self._reads -= 1
+        return []
+
+    def committed(self, results: Sequence[tuple[StoreEffect, Outcome]], high_water: int) -> list[Effect]:
+        """Step 8's promise: these are on disk, so say it. One receipt a point for all that shared the commit."""
+        alarms: dict[tuple[str, str], list[Identity]] = {}
+        notices: dict[tuple[str, str, str], list[int]] = {}
+        answers: list[Effect] = []
+        logs: list[Effect] = []
+        for effect, outcome in results:
+            if isinstance(effect, StoreAlarm) and isinstance(outcome, AlarmStored):
+                self._stores -= 1
+                self.counts[outcome.verdict] += 1
+                alarms.setdefault((effect.broker, effect.point), []).append(effect.alarm.id)
+                if outcome.verdict != "duplicate":
+                    logs.append(_log_alarm(effect, outcome))
+            elif isinstance(effect, StoreNotice):
+                self._stores -= 1
+                key = effect.broker, effect.point, effect.notice.outbox
+                notices.setdefault(key, []).append(effect.notice.number)
+            elif isinstance(effect, ProveInbox):
+                self._stores -= 1
+                answers.append(self._answer_probe(effect, high_water))
+        receipts: list[Effect] = [
+            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, alarms=part))
+            for (broker, point), identities in alarms.items()
+            for part in _parts(list(dict.fromkeys(identities)))
+        ]
+        receipts += [
+            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, outbox=outbox, notices=part))
+            for (broker, point, outbox), numbers in notices.items()
+            for part in _parts(list(dict.fromkeys(numbers)))
+        ]
+        return receipts + answers + logs
+
+    def failed(self, effects: Sequence[StoreEffect]) -> None:
+        """Not on disk: nothing is said, so that the agent keeps the alarm and, unanswered, tells its poles."""
+        self._stores -= sum(isinstance(effect, StoreAlarm | StoreNotice | ProveInbox) for effect in effects)
+
+    def _answer_probe(self, effect: ProveInbox, high_water: int) -> Effect:
+        answer = ProbeAnswer(
+            session=effect.session, number=effect.number, inbox=self.incarnation, high_water=high_water
+        )
+        return self._to_point(effect.broker, effect.point, "probe_answer", answer)
+
+    def _to_point(self, broker: str, point: str, leaf: str, payload: Receipt | Progress | ProbeAnswer) -> Effect:
+        return Publish(broker, topics.of_point(self._station, point, leaf), encode(payload))
+
+    def _refused(self, what: str, point: str, why: str) -> list[Effect]:
+        self.counts[f"refused_{what}"] += 1
+        return [Log("warning", f"{what}_refused", (("point", point), ("why", why)))]
+
+
+def _log_alarm(effect: StoreAlarm, outcome: AlarmStored) -> Log:
+    identity = effect.alarm.id
+    return Log(
+        "warning" if outcome.verdict == "clash" else "info",
+        "alarm_clash" if outcome.verdict == "clash" else "alarm_received",
+        (
+            ("pole", identity.pole),
+            ("press", identity.press),
+            ("number", outcome.number),
+            ("incident", outcome.incident),
+            ("kind", effect.alarm.kind),
+            ("age_ms", "unknown" if effect.age_ms is None else effect.age_ms),
+        ),
+    )
+
+
+def _parts(whole: Sequence[T]) -> list[tuple[T, ...]]:
+    return [tuple(whole[start : start + MAX_IDENTITIES]) for start in range(0, len(whole), MAX_IDENTITIES)]

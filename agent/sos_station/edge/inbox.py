@@ -1,0 +1,130 @@
+"""Step 8, inbox: the SQLite file in which alarms are safe, its writer's thread and its reader's."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from sos_edge.lock import FolderLock
+from sos_edge.sqlite import Failure, Writer, open_database
+from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
+from sos_station.core.events import CommitFailed, Committed, Read, ReadFailed
+from sos_station.edge import reads, writes
+from sos_station.edge.schema import SCHEMA, VERSION
+
+Completion = Committed | CommitFailed | Read | ReadFailed
+
+
+class Inbox:
+    """Stores and reads complete through ``deliver``, on the loop's thread. What shares a commit is told at once."""
+
+    def __init__(self, folder: Path, *, deliver: Callable[[Completion], None], wall_ms: int) -> None:
+        """Opens ``<folder>/inbox.sqlite``; a damaged one is moved aside, see ``aside`` and ``why``.
+
+        Raises LockedError if another station uses the folder, SafezoneError or OSError if it cannot be used.
+        """
+        self._deliver = deliver
+        self._loop = asyncio.get_running_loop()
+        self._lock = FolderLock(folder, what="station")
+        try:
+            database = open_database(folder / "inbox.sqlite", SCHEMA, version=VERSION)
+            self.aside, self.why = database.aside, database.why
+            self.incarnation = _identify(database.connection, database.path, self.aside, wall_ms)
+            self._reader = _open_reader(database.path)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._writer = Writer(database, self._loop.call_soon_threadsafe)
+        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="inbox-reader")
+        self._results: list[tuple[StoreEffect, Outcome]] = []
+        self._failures: list[StoreEffect] = []
+        self._failure = ""
+        self._high_water = 0
+
+    @property
+    def commits(self) -> int:
+        """Commits so far, of this run: fewer than stores where they shared one."""
+        return self._writer.commits
+
+    def store(self, effect: StoreEffect) -> None:
+        """Completes as ``Committed`` or ``CommitFailed``."""
+        self._writer.submit(partial(_write, effect), partial(self._stored, effect))
+
+    def read(self, effect: ReadEffect) -> None:
+        """Completes as ``Read`` or ``ReadFailed``."""
+        future = self._read_thread.submit(reads.carry_out, self._reader, effect)
+        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._have_read, effect, done))
+
+    def close(self) -> bool:
+        """Commit what waits and close. False if the disk did not let it end in time."""
+        self._read_thread.shutdown(cancel_futures=True)
+        self._reader.close()
+        ended = self._writer.close()
+        self._lock.close()
+        return ended
+
+    def _stored(self, effect: StoreEffect, result: tuple[Outcome, int] | Failure) -> None:
+        # Called for each job of one commit in a row; the core hears of all of them together.
+        if not self._results and not self._failures:
+            self._loop.call_soon(self._tell)
+        if isinstance(result, Failure):
+            self._failures.append(effect)
+            self._failure = result.reason
+        else:
+            self._results.append((effect, result[0]))
+            self._high_water = result[1]
+
+    def _tell(self) -> None:
+        results, failures = self._results, self._failures
+        self._results, self._failures = [], []
+        if failures:
+            self._deliver(CommitFailed(tuple(failures), self._failure))
+        if results:
+            self._deliver(Committed(tuple(results), self._high_water))
+
+    def _have_read(self, effect: ReadEffect, done: Future[ReadResult]) -> None:
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self._deliver(Read(effect, done.result()))
+        elif isinstance(error, sqlite3.Error):
+            self._deliver(ReadFailed(effect, str(error)))
+        else:
+            raise error
+
+
+def _write(effect: StoreEffect, connection: sqlite3.Connection) -> tuple[Outcome, int]:
+    return writes.carry_out(connection, effect)
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _identify(connection: sqlite3.Connection, path: Path, aside: Path | None, wall_ms: int) -> str:
+    """The inbox's incarnation: new for a new file and for a copy put in its place, so that agents offer what it lacks.
+
+    A copy written over the old file keeps the inode: agents then see that the high water has gone back.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    inode = str(path.stat().st_ino)
+    if meta.get("inode") == inode:
+        return str(meta["incarnation"])
+    incarnation = secrets.token_hex(8)
+    fresh = {"incarnation": incarnation, "inode": inode, "high_water": meta.get("high_water", 0)}
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(fresh.items()))
+    if aside is not None:
+        connection.execute(
+            "INSERT INTO fault VALUES (NULL, '', '', 'inbox_damaged', ?, 0, ?, 0, 1)", (wall_ms, wall_ms)
+        )
+    connection.execute("COMMIT")
+    return incarnation

@@ -1,0 +1,124 @@
+"""What an officer sees in a terminal: tables of alarms and faults, spans of time in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sos_contract.payloads import AlarmView, ChangeView, FaultView
+from sos_contract.stages import RECEIVED
+from sos_station.core.desk import in_words
+
+_KINDS = {"press": "SOS", "silent_press": "SOS (silent)", "test_press": "test"}
+_STAGES = {
+    "received": ("WAITS", "bold red"),
+    "accepted": ("accepted", "yellow"),
+    "dispatched": ("dispatched", "cyan"),
+    "on_scene": ("on scene", "green"),
+    "closed": ("closed", "dim"),
+}
+
+
+def console(*, error: bool = False) -> Console:
+    """A console that keeps whole lines where it is no terminal (a file, a pipe)."""
+    made = Console(stderr=error, highlight=False, soft_wrap=False)
+    return made if made.is_terminal else Console(stderr=error, highlight=False, width=160)
+
+
+def alarm_table(alarms: Sequence[AlarmView]) -> Table:
+    """A row an alarm, in the order given."""
+    table = _table("No.", "pole", "what", "stage", "age", "presses", "officer", "note")
+    for alarm in alarms:
+        word, style = _STAGES.get(alarm.stage, (alarm.stage, ""))
+        word += f" ({alarm.disposition})" if alarm.disposition else ""
+        table.add_row(
+            str(alarm.number),
+            alarm.id.pole,
+            _KINDS.get(alarm.kind, alarm.kind),
+            Text(word, style=style),
+            Text(age(alarm), style="magenta" if alarm.late else ""),
+            _presses(alarm),
+            alarm.officer,
+            note(alarm),
+        )
+    return table
+
+
+def age(alarm: AlarmView) -> str:
+    """Time since the press, with ``late`` where it was old when the station got it."""
+    words = "unknown" if alarm.age_ms is None else in_words(alarm.age_ms)
+    return f"{words}, late" if alarm.late else words
+
+
+def note(alarm: AlarmView) -> str:
+    """What else an officer should know of the alarm."""
+    notes = []
+    if alarm.late and alarm.clock != "synced":
+        notes.append(f"age by a clock that is {alarm.clock}")
+    if alarm.clash:
+        notes.append("identity clash: two different presses bear this identity")
+    if alarm.repeats:
+        notes.append(f"and {alarm.repeats} more presses, counted only")
+    if alarm.incident != alarm.number:
+        notes.append(f"incident {alarm.incident}")
+    if alarm.held_ms is not None and alarm.held_ms >= 2000:
+        notes.append(f"held {alarm.held_ms // 1000} s")
+    if alarm.remark:
+        notes.append(alarm.remark)
+    return "; ".join(notes)
+
+
+def _presses(alarm: AlarmView) -> str:
+    if alarm.presses < 2:
+        return ""
+    waiting = f", {alarm.waiting} new" if alarm.waiting and alarm.waiting < alarm.presses else ""
+    return f"{alarm.presses}{waiting}"
+
+
+def alarm_page(alarm: AlarmView, changes: Sequence[ChangeView], others: Sequence[AlarmView]) -> RenderableType:
+    """One alarm with its history and its incident."""
+    table = _table("when", "stage", "officer", "note")
+    for change in changes:
+        table.add_row(_clock_time(change.wall_ms), change.stage, change.officer, change.note)
+    parts: list[RenderableType] = [alarm_table([alarm]), Text(f"identity {alarm.id}, point {alarm.point}"), table]
+    if others:
+        parts += [Text(f"other presses of incident {alarm.incident}:"), alarm_table(others)]
+    return Group(*parts)
+
+
+def fault_table(faults: Sequence[FaultView], now_wall_ms: int) -> Table:
+    """A row a fault: where, what, since when, how long, when it was last good."""
+    table = _table("where", "fault", "since", "lasts", "last good", "times")
+    for fault in faults:
+        open_ = fault.until_wall_ms is None
+        end_ms = now_wall_ms if fault.until_wall_ms is None else fault.until_wall_ms
+        table.add_row(
+            "/".join(part for part in (fault.point, fault.pole) if part) or "station",
+            Text(fault.kind.replace("_", " "), style="red" if open_ else ""),
+            _clock_time(fault.since_wall_ms),
+            in_words(end_ms - fault.since_wall_ms) + (", open" if open_ else ""),
+            _clock_time(fault.last_good_wall_ms) if fault.last_good_wall_ms else "unknown",
+            str(fault.count),
+        )
+    return table
+
+
+def waiting(alarms: Sequence[AlarmView]) -> int:
+    """How many of these wait for an officer."""
+    return sum(alarm.stage == RECEIVED for alarm in alarms)
+
+
+def _clock_time(wall_ms: int) -> str:
+    return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(head, justify="right" if head in ("No.", "times") else "left", overflow="fold")
+    return table

@@ -1,0 +1,113 @@
+"""An officer's terminal: asks the station over MQTT, through every broker of the site at once.
+
+The first answer counts. The request's number makes it harmless that it may arrive more than once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from types import TracebackType
+
+import msgspec
+
+from sos_contract import topics
+from sos_contract.errors import SafezoneError
+from sos_contract.payloads import DeskAnswer, DeskRequest, Refused, State, decode, encode
+from sos_edge import mqtt
+
+# An officer waits for a list this long at most; the station answers within some milliseconds.
+ANSWER_TIMEOUT_S = 5.0
+
+
+class Terminal:
+    """``async with Terminal(...) as terminal: await terminal.ask(request)``."""
+
+    def __init__(self, station: str, brokers: tuple[str, ...], tls: mqtt.Tls | None = None) -> None:
+        self._station = station
+        self._name = os.urandom(6).hex()
+        self._topic = topics.desk_answer(station, self._name)
+        self._state_topic = topics.of_station(station, "state")
+        self._links = {broker: self._link(broker, tls) for broker in brokers}
+        self._reasons: dict[str, str] = {}
+        self._states: dict[str, bool] = {}
+        self._waiting: dict[str, tuple[DeskRequest, asyncio.Future[DeskAnswer]]] = {}
+
+    def _link(self, broker: str, tls: mqtt.Tls | None) -> mqtt.MqttLink:
+        deliver: Callable[[mqtt.MqttEvent], None] = self._heard
+        return mqtt.MqttLink(broker, f"{self._station}-desk-{self._name}", deliver=deliver, tls=tls)
+
+    async def __aenter__(self) -> Terminal:
+        self._connect()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for link in self._links.values():
+            link.close()
+
+    async def ask(self, request: DeskRequest) -> DeskAnswer:
+        """The station's answer, whether it is an error or not. Raises SafezoneError if there is none in time."""
+        request = msgspec.structs.replace(request, number=os.urandom(8).hex())
+        answer: asyncio.Future[DeskAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting[request.number] = request, answer
+        for broker, link in self._links.items():
+            if link.connected:
+                self._send(link, request)
+            elif broker in self._reasons:
+                self._reasons.pop(broker)
+                link.connect("")
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await answer
+        except TimeoutError:
+            raise SafezoneError(self._why_not()) from None
+        finally:
+            del self._waiting[request.number]
+
+    def _connect(self) -> None:
+        for link in self._links.values():
+            link.connect("")
+
+    def _send(self, link: mqtt.MqttLink, request: DeskRequest) -> None:
+        link.publish(topics.desk_request(self._station, self._name), encode(request))
+
+    def _heard(self, event: mqtt.MqttEvent) -> None:
+        if isinstance(event, mqtt.Connected):
+            link = self._links[event.broker]
+            link.subscribe([self._topic, self._state_topic])
+            for request, _ in self._waiting.values():
+                self._send(link, request)
+        elif isinstance(event, mqtt.Disconnected):
+            self._reasons[event.broker] = event.reason
+            if len(self._reasons) == len(self._links):
+                self._fail(f"no broker can be reached: {'; '.join(self._reasons.values())}")
+        elif isinstance(event, mqtt.Message):
+            self._message(event)
+
+    def _message(self, event: mqtt.Message) -> None:
+        if event.topic == self._state_topic:
+            state = decode(event.payload, State)
+            self._states[event.broker] = isinstance(state, State) and state.online
+            return
+        answer = decode(event.payload, DeskAnswer)
+        if isinstance(answer, Refused):
+            self._fail(f"the station's answer cannot be read ({answer.reason}); update this program or the station's")
+        elif answer.number in self._waiting:
+            future = self._waiting[answer.number][1]
+            if not future.done():
+                future.set_result(answer)
+
+    def _fail(self, why: str) -> None:
+        for _, future in self._waiting.values():
+            if not future.done():
+                future.set_exception(SafezoneError(why))
+
+    def _why_not(self) -> str:
+        if not any(link.connected for link in self._links.values()):
+            reasons = "; ".join(self._reasons.values()) or "no answer in time"
+            return f"no broker can be reached: {reasons}"
+        known = "it says that it is off" if self._states and not any(self._states.values()) else "it may hang"
+        return f"the station '{self._station}' does not answer within {ANSWER_TIMEOUT_S:.0f} s: {known}; start it"
