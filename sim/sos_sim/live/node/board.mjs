@@ -59,7 +59,13 @@ export class Board {
   level(name) {
     const at = this.time();
     while (this.planned.length && this.planned[0][0] <= at) this.#apply(this.planned.shift());
+    const sense = this.config.sense;
+    if (sense?.level === name) return this.#lampDraws(sense.outputs) ? sense.on : sense.off;
     return this.levels.get(name) ?? FLOATING;
+  }
+
+  #lampDraws(outputs) {
+    return !this.levels.get("lamp_broken") && outputs.some((output) => this.outputs.get(output) > 0);
   }
 
   #apply([at, levels]) {
@@ -178,6 +184,7 @@ export class Board {
       level: (pin) => this.level(`pin${pin}`),
       adc: (pin) => Math.max(0, this.level(`adc${pin}`)),
       put: (pin, value) => (this.put(`pin${pin}`, value), 0),
+      put_hertz: (pin, value) => (this.put(`hz${pin}`, value), 0),
     };
   }
 
@@ -220,6 +227,7 @@ export class Board {
       return 0;
     };
     return {
+      files_size: () => this.config.files_size,
       flash_size: () => this.config.flash_size,
       flash_read: (offset, address, size) => (this.flash.read(offset, this.view(address, size)), 0),
       flash_program: (offset, address, size) => work(() => this.flash.program(offset, Buffer.from(this.view(address, size)))),

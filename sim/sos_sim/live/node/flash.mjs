@@ -16,7 +16,7 @@ export class Flash {
     this.size = size;
     this.pause = pause;
     this.blocked = blocked;
-    this.cut = null; // {op, nth, byte}: the power goes inside the nth operation of that kind from now on
+    this.cut = null; // {during, nth, byte}: the power goes inside the nth operation of that kind from now on
     const there = fs.fstatSync(this.fd).size;
     if (there < size) fs.writeSync(this.fd, Buffer.alloc(size - there, 0xff), 0, size - there, there);
   }
@@ -40,10 +40,10 @@ export class Flash {
 
   #work(op, address, bytes, ms) {
     const from = now();
-    const cut = this.cut?.op === op && this.cut.nth-- === 1 ? Math.min(this.cut.byte, bytes.length) : null;
+    const cut = this.cut?.during === op && this.cut.nth-- === 1 ? Math.min(this.cut.byte, bytes.length) : null;
     if (cut !== null) {
       fs.writeSync(this.fd, bytes, 0, cut, address);
-      say({ ev: "power_cut", op, address, byte: cut });
+      say({ ev: "power_cut", during: op, address, byte: cut });
       process.kill(process.pid, "SIGKILL");
       this.pause(1000); // the signal is on its way; nothing more happens on this board
     }

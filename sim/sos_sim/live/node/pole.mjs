@@ -5,7 +5,7 @@ import readline from "node:readline";
 import { Worker } from "node:worker_threads";
 import { CELL, CELLS, now, say } from "./clock.mjs";
 
-const WATCHDOG_GRAIN_MS = 50; // how often the feeds are looked at: far below the shortest timeout in use
+const WATCHDOG_GRAIN_MS = 250; // how often the feeds are looked at: far below the shortest timeout in use
 const STALL_MS = 200; // a check later than this means that the whole process stood still: no fault of the firmware
 
 const cells = new Int32Array(new SharedArrayBuffer(4 * CELLS));
@@ -86,7 +86,7 @@ const commands = {
   },
   uart: ({ hex, lost }) => post({ uart: Buffer.from(hex, "hex"), at: now(), lost }),
   usb: ({ hex }) => post({ usb: Buffer.from(hex, "hex") }),
-  cut: ({ op, ...how }) => post({ cut: how }),
+  power_cut: ({ during, nth, byte }) => post({ cut: { during, nth, byte } }),
   stats: ({ id }) => post({ stats: id }),
   reset: () => reset("power_on"),
   off: () => process.exit(0),

@@ -9,7 +9,7 @@ import { Repl } from "./repl.mjs";
 const IDLE_SLICE_MS = 20; // a lamp's pattern and a beat bear this much delay; a press does not, hence:
 const BUSY_SLICE_MS = 2; // the sampling period of the firmware
 const BUSY_FOR_MS = 100; // after an edge or traffic: longer than debounce (30), acknowledgement (10) and first time-out
-const COLLECT_EVERY_MS = 100; // and after each turn that moved bytes
+const COLLECT_EVERY_MS = 1000; // and after each turn that moved bytes
 const RESET_CODES = { power_on: 1, watchdog: 3, reset: 3, soft: 3 }; // an RP2 resets itself by its watchdog
 const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
 
@@ -54,6 +54,7 @@ class Machine {
     this.mp = mp;
     this.state = "boot"; // run: the firmware has the loop; repl: the prompt has it; dead: nobody has
     this.repl = new Repl(mp, board, () => board.api.reset(1));
+    this.due = 0; // milliseconds until the firmware wants its next turn
     this.collectedAt = 0;
     this.heap = 0;
     this.base = 0;
@@ -67,7 +68,7 @@ class Machine {
     for (const name of ["build", "turn", "fire", "collect", "used"]) this.call[name] = host[name];
     this.base = this.#used();
     try {
-      this.call.build(config.board, RESET_CODES[cause]);
+      this.call.build(config.chip, RESET_CODES[cause]);
       this.state = "run";
     } catch (error) {
       crashed("build", error);
@@ -89,7 +90,8 @@ class Machine {
     if (this.state === "run") {
       try {
         board.running = true;
-        if (!this.call.turn()) this.stop();
+        this.due = this.call.turn();
+        if (this.due < 0) this.stop();
       } catch (error) {
         crashed("turn", error);
         this.stop();
@@ -146,7 +148,7 @@ class Machine {
   #wait() {
     const t = now();
     const busy = t - board.busyAt < BUSY_FOR_MS;
-    let wake = t + (busy ? BUSY_SLICE_MS : IDLE_SLICE_MS);
+    let wake = t + Math.min(busy ? BUSY_SLICE_MS : IDLE_SLICE_MS, this.state === "run" ? this.due : IDLE_SLICE_MS);
     if (board.planned.length) wake = Math.min(wake, board.planned[0][0]);
     if (busy) for (const timer of board.timers.values()) wake = Math.min(wake, Math.max(timer.at, t));
     return wake - t;

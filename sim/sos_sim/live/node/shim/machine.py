@@ -87,6 +87,7 @@ class ADC:
     """An analogue input, by pin or by channel; channel 4 of the RP2 is the sensor of the core's temperature."""
 
     CORE_TEMP = 4
+    ATTN_11DB = 3
 
     def __init__(self, source: object) -> None:
         number = _number(source)
@@ -94,6 +95,9 @@ class ADC:
 
     def read_u16(self) -> int:
         return _adc(self._number)
+
+    def atten(self, value: int) -> None:
+        """The range that the readings of the pin map are made for."""
 
 
 class PWM:
@@ -117,6 +121,7 @@ class PWM:
         if value is None:
             return self._freq
         self._freq = value
+        _board.put_hertz(self._number, value)
         return None
 
     def duty_u16(self, value: object = None) -> object:

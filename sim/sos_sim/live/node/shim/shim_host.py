@@ -10,18 +10,21 @@ import shim_system
 _made: list = []
 
 
-def build(board: str, reset_cause: int) -> None:
-    """Make the modules of this board, then do as the board does at power-on up to the loop."""
-    shim_system.install(board)
+def build(chip: str, reset_cause: int) -> None:
+    """Make the modules of this chip's port, then do as the board does at power-on up to the loop."""
+    shim_system.install(chip)
     machine._BOOT["cause"] = reset_cause
     import main
 
     _made.extend(main.build())
 
 
-def turn() -> bool:
-    """One turn of the firmware's loop; False when it wants the prompt."""
-    return bool(_made[0].turn(_made[1]))
+def turn() -> int:
+    """One turn of the firmware's loop. Milliseconds until the next is due; -1 when it wants the prompt."""
+    board = _made[0]
+    if not board.turn(_made[1]):
+        return -1
+    return board.due_ms() if hasattr(board, "due_ms") else 1 << 20
 
 
 def fire(number: int) -> None:

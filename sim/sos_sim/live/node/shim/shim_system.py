@@ -104,16 +104,23 @@ def _urandom(size: int) -> bytes:
     return bytes(buffer)
 
 
-def install(board: str) -> None:
-    """Put it all in place for `board`, the name sys.platform has there: rp2 or esp32."""
+def _statvfs(path: str) -> tuple:
+    """The board's file system: blocks of 4096 bytes, as far as the journal."""
+    blocks = _board.files_size() // 4096
+    return (4096, 4096, blocks, blocks // 2, blocks // 2, 0, 0, 0, 0, 255)
+
+
+def install(chip: str) -> None:
+    """Put it all in place for `chip`, the name sys.platform has there: rp2 or esp32."""
     usb = _Text()
     modules = _sys.modules
-    modules["sys"] = _Module(_sys, platform=board, stdin=usb, stdout=usb)
+    modules["sys"] = _Module(_sys, platform=chip, stdin=usb, stdout=usb)
     modules["select"] = _Module(_select, poll=_Poll)
     modules["micropython"] = _Module(
         _micropython, kbd_intr=_board.kbd_intr, alloc_emergency_exception_buf=lambda size: None
     )
     os.urandom = _urandom
+    os.statvfs = _statvfs
     time.ticks_us = _board.ticks_us
     time.sleep = lambda seconds: _board.sleep_us(int(seconds * 1_000_000))
     time.sleep_ms = lambda ms: _board.sleep_us(ms * 1000)
