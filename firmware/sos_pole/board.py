@@ -1,0 +1,197 @@
+"""Step 1, board: samples the buttons every 2 ms, lets the pole take its steps, carries out what they say.
+
+Every hardware call of this file and ``ports.py``, for whoever builds a stand-in (MicroPython 1.24 and later):
+    machine.Pin(n, Pin.IN, Pin.PULL_UP | None) .value()      machine.Pin(n, Pin.OUT, value=0) .value(v)
+    machine.ADC(Pin(n) | ADC.CORE_TEMP) .read_u16()          .atten(ADC.ATTN_11DB) on an esp32
+    machine.PWM(Pin(n)) .freq(hz) .duty_u16(0..65535)
+    machine.UART(id, baudrate=, tx=Pin, rx=Pin, rxbuf=, txbuf=) .any() .read(n) .write(bytes) .flush() (shared line only)
+    machine.Timer(-1) .init(mode=Timer.PERIODIC, period=2, callback=f), a soft interrupt
+    machine.WDT(timeout=8000) .feed()   machine.reset() .reset_cause() .idle() and the constants *_RESET
+    rp2.Flash(start=, len=), or esp32.Partition.find(Partition.TYPE_DATA, label=)[0]: .ioctl(4, 0) (5, 0) (6, block)
+        .readblocks(block, buffer, offset) .writeblocks(block, page of 256 bytes, offset): programs, does not erase
+    time.ticks_ms()   os.urandom(n)   os.statvfs("/") where there is one
+    link over USB: micropython.kbd_intr(-1), select.poll() on sys.stdin, sys.stdin.buffer.read(1), sys.stdout.buffer.write
+``main.build`` makes the pole; nothing touches hardware before. The watchdog starts with the first turn.
+"""
+
+import time
+
+from sos_pole.lamp import TABLE
+from sos_pole.pole import Outputs, Pole
+from sos_pole.ports import Analog, BoardFlash, Heat, Lamp, Relay, Sounder, Switch, Uart, Usb, overlaid
+from sos_pole.runs import PRESSED, SAMPLE_MS, Runs, Sampler, classify
+from sos_pole.senses import Senses
+from sos_pole.settings import Settings, SettingsError
+from sos_wire.ticks import ticks_diff
+
+WATCHDOG_MS = 8000  # an RP2040 can do 8,388
+LOOK_MS = 250  # at the slow inputs
+LAMP_LIT_MS = 60  # a lamp's current is judged when it has been lit for so long
+_LOW_MV, _GOOD_MV = 11400, 12200  # a 12 V lead battery: nearly empty; charging again
+_CAUSES = (
+    ("PWRON_RESET", "power_on"),
+    ("WDT_RESET", "watchdog"),
+    ("SOFT_RESET", "soft"),
+    ("HARD_RESET", "power_on"),
+    ("BROWNOUT_RESET", "brown_out"),
+)
+
+
+class Board:
+    """The hardware of one pole, taken hold of when this is made; the lamp is dark, the beacon off."""
+
+    def __init__(self, settings: Settings) -> None:
+        import machine
+
+        self.settings = settings
+        self.repl = False  # the REPL has the board, the pole does not run
+        chip: str = settings.board["chip"]
+        pins = settings.board
+        self._machine = machine
+        self._levels = settings.levels
+        self._adcs = [Analog(pins["button"]["adc"], chip).read_u16]
+        if settings.silent_button:
+            self._adcs.append(Analog(pins["silent"]["adc"], chip).read_u16)
+        self._samplers = [Sampler() for _ in self._adcs]
+        self._runs = [Runs() for _ in self._adcs]
+        self._lamp = Lamp(pins["lamp"])
+        self._sounder = Sounder(pins["sounder"]["pin"]) if "sounder" in pins else None
+        self._beacon = Relay(pins["beacon"]["pin"]) if "beacon" in pins else None
+        self._tamper = Switch(pins["tamper"]) if "tamper" in pins else None
+        self._mains = Switch(pins["mains"]) if "mains" in pins else None
+        self._heat = Heat() if pins.get("temperature") else None
+        supply = pins.get("supply")
+        self._supply = Analog(supply["adc"], chip) if supply else None
+        self._full_mv: int = supply["full_mv"] if supply else 0
+        self._senses = (
+            Senses(supply.get("low_mv", _LOW_MV), supply.get("good_mv", _GOOD_MV)) if supply else Senses(0, 0)
+        )
+        sense = pins.get("lamp_sense", {})
+        self._sense_pin = Switch(sense) if "pin" in sense else None
+        self._sense_adc = Analog(sense["adc"], chip) if "adc" in sense else None
+        self._sense_least: int = sense.get("least", 0)
+        self._cable: "Uart | Usb | None" = None
+        self._watchdog: "machine.WDT | None" = None
+        self._colour: "tuple[int, int, int]" = (0, 0, 0)
+        self._lit_at = 0
+        self._hertz = 0
+        self._beacon_on = False
+        self._wake_ms = 0
+        self._stepped_at = 0
+        self._looked_at = 0
+        self._news = True
+
+    def flash(self) -> BoardFlash:
+        """The journal's flash; raises SettingsError where the file system lies over it."""
+        where = self.settings.board["journal"]
+        if overlaid(where):
+            raise SettingsError("the file system lies over the journal; see firmware/README.md")
+        return BoardFlash(where, self.settings.board["chip"])
+
+    def reset_cause(self) -> str:
+        """One of sos_wire.messages.RESET_CAUSES."""
+        cause = self._machine.reset_cause()
+        for constant, name in _CAUSES:
+            if getattr(self._machine, constant, None) == cause:
+                return name
+        return "unknown"
+
+    def asks_for_repl(self) -> bool:
+        """Whether the enclosure is open and the button is held, now, at the start."""
+        return self._tamper is not None and self._tamper.on() and classify(self._adcs[0](), self._levels) == PRESSED
+
+    def give_to_repl(self) -> None:
+        """The pole will not run: the lamp says so, and the REPL has the cable."""
+        self.repl = True
+        self._lamp.put(TABLE["out_of_service"][0][0][1])
+
+    def run(self, pole: Pole) -> None:
+        """The pole's life; returns when the REPL has the board."""
+        while self.turn(pole):
+            pass
+
+    def turn(self, pole: Pole) -> bool:
+        """One turn: a step if anything happened or is due, else sleep until the next interrupt. False: to the REPL."""
+        if self.repl:
+            return False
+        if self._watchdog is None:
+            self._start()
+        now = time.ticks_ms()
+        received = self._cable.read()  # type: ignore[union-attr]
+        if ticks_diff(now, self._looked_at) >= LOOK_MS:
+            self._look(now)
+        due = self._news or received or ticks_diff(now, self._stepped_at) >= self._wake_ms
+        for sampler in self._samplers:
+            due = due or sampler.changed
+        if not due:
+            self._machine.idle()
+            return True
+        self._news = False
+        self._stepped_at = now
+        self._take_runs()
+        out = pole.step(now, self._runs, received, self._senses.readings)
+        self._apply(out, now)
+        self._watchdog.feed()  # type: ignore[union-attr]
+        if out.open_repl:
+            self._machine.reset()
+        return True
+
+    def _start(self) -> None:
+        """From here on the buttons are sampled and the watchdog waits for progress."""
+        machine = self._machine
+        settings = self.settings
+        if settings.link == "usb":
+            self._cable = Usb()
+        else:
+            self._cable = Uart(settings.board["uart"], settings.baud, settings.link == "rs485")
+        self._stepped_at = self._looked_at = self._lit_at = time.ticks_ms()
+        self._watchdog = machine.WDT(timeout=WATCHDOG_MS)
+        self._timer = machine.Timer(-1)
+        self._timer.init(mode=machine.Timer.PERIODIC, period=SAMPLE_MS, callback=self._sample)
+
+    def _sample(self, _timer: object) -> None:
+        now = time.ticks_ms()
+        for index in range(len(self._adcs)):
+            self._samplers[index].sample(classify(self._adcs[index](), self._levels), now)
+
+    def _take_runs(self) -> None:
+        blind_ms = 0
+        for index in range(len(self._samplers)):
+            self._runs[index] = self._samplers[index].take()
+            blind_ms = max(blind_ms, self._samplers[index].blind_ms)
+        self._senses.readings.blind_ms = blind_ms
+
+    def _apply(self, out: Outputs, now: int) -> None:
+        self._wake_ms = out.wake_ms
+        if out.lamp is not self._colour:
+            self._colour = out.lamp
+            self._lit_at = now
+            self._lamp.put(out.lamp)
+        if out.hertz != self._hertz:
+            self._hertz = out.hertz
+            if self._sounder is not None:
+                self._sounder.put(out.hertz)
+        if out.beacon != self._beacon_on:
+            self._beacon_on = out.beacon
+            if self._beacon is not None:
+                self._beacon.put(1 if out.beacon else 0)
+        if out.send:
+            self._cable.write(out.send)  # type: ignore[union-attr]
+
+    def _look(self, now: int) -> None:
+        """At the slow inputs."""
+        self._looked_at = now
+        mv = (self._supply.read_u16() >> 4) * (self._full_mv >> 2) >> 10 if self._supply else 0
+        changed = self._senses.look(
+            self._tamper is not None and self._tamper.on(),
+            self._mains is not None and not self._mains.on(),
+            mv,
+            self._heat.tenths() if self._heat else 0,
+        )
+        lit = self._colour[0] or self._colour[1] or self._colour[2]
+        if lit and ticks_diff(now, self._lit_at) >= LAMP_LIT_MS:
+            if self._sense_pin is not None:
+                changed = self._senses.look_at_lamp(self._sense_pin.on()) or changed
+            elif self._sense_adc is not None:
+                changed = self._senses.look_at_lamp(self._sense_adc.read_u16() >= self._sense_least) or changed
+        self._news = self._news or changed
