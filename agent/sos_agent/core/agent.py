@@ -150,7 +150,8 @@ class _Run:
             if not self.lines.happenings:
                 break
         self._purge()
-        self.health.pump(self.supervision.service, self.courier.waiting)
+        known = "unheard" not in self.links.states.values()
+        self.health.pump(self.supervision.service, self.courier.waiting, known=known)
 
     def next_timer_ms(self) -> int | None:
         if self._stopped:

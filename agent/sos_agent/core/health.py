@@ -62,15 +62,16 @@ class HealthReport:
             self._context.log("info", "the outbox can be written again", away_ms=away_ms)
             self._notices.add("", "disk_full", on=False, value=away_ms)
 
-    def pump(self, service: str, waiting: int) -> None:
-        """Publish when it is time or something changed that somebody waits for."""
+    def pump(self, service: str, waiting: int, *, known: bool) -> None:
+        """Publish when it is time or something changed that somebody waits for; ``known``: it was told of every pole
+        by now whether it is there, so that a start is no report of lost links."""
         now = self._context.now_ms
         up = sum(1 for end in self._lines.poles.values() if end.up)
         summary = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
         if summary != self._summary:
             self._summary = summary
             self._context.emit(Summary(summary))
-        if not self._context.connection:
+        if not self._context.connection or not known:
             self._told = ()
             return
         poles = tuple(self._pole(pole) for pole in self._lines.poles)
@@ -80,7 +81,7 @@ class HealthReport:
         self._told = state
         self._due_ms, self._soonest_ms = now + HEALTH_MS, now + CHANGE_GAP_MS
         health = Health(
-            session=self._context.session,
+            session=self._context.connection,
             uptime_ms=now - self._context.started_ms,
             clock=self._uptime.quality,
             outbox_waiting=waiting,
@@ -92,7 +93,9 @@ class HealthReport:
     def next_due_ms(self) -> int | None:
         if not self._context.connection:
             return None
-        return self._soonest_ms if self._soonest_ms > self._context.now_ms else self._due_ms
+        if self._soonest_ms > self._context.now_ms:
+            return self._soonest_ms
+        return self._due_ms if self._told else None
 
     def _pole(self, pole: str) -> PoleHealth:
         end = self._lines.poles[pole]
