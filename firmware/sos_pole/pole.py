@@ -317,7 +317,7 @@ class Pole:
             self.faults,
             VERSION,
         )
-        self.link.set_status(status.pack(), urgent, self._now)
+        self.link.set_status(status.pack(), urgent)
 
     # -- the board
 
