@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -18,16 +17,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sos_edge import clock
+from sos_edge.address import STEP_TIMEOUT_S, Address, explain
 
-# Name, TCP, TLS handshake and CONNACK each get this long; a probe is due every 5 s, so a slower broker is no help.
-STEP_TIMEOUT_S = 5.0
 # The broker sends our will after 1.5 x keep-alive: 15 s, inside the 20 s in which a lost point must be seen.
 KEEPALIVE_S = 10
 # Unacknowledged bytes older than this close the socket; the probe would notice at 12 s.
@@ -98,34 +95,6 @@ class Tls:
         return context
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A broker's URL taken apart: ``mqtt[s]://[user[:password]@]host[:port]``."""
-
-    host: str
-    port: int
-    tls: bool
-    user: str = ""
-    password: str = ""
-
-    @classmethod
-    def of(cls, url: str) -> Address:
-        """Raises ValueError if ``url`` is no broker's address."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-            raise ValueError(f"'{without_password(url)}' is no broker; write mqtt://host:port or mqtts://host:port")
-        tls = parts.scheme == "mqtts"
-        port = parts.port or (8883 if tls else 1883)
-        return cls(parts.hostname, port, tls, unquote(parts.username or ""), unquote(parts.password or ""))
-
-
-def without_password(url: str) -> str:
-    """``url`` as it may stand in a log."""
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, user = head.partition("://")
-    return f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url
-
-
 class MqttLink:
     """One connection to one broker. All methods are called on the loop's thread and return at once."""
 
@@ -138,7 +107,6 @@ class MqttLink:
         tls: Tls | None = None,
     ) -> None:
         self.broker = broker
-        self._shown = without_password(broker)
         self._address = Address.of(broker)
         self._client_id = client_id
         self._tls = tls
@@ -302,7 +270,12 @@ class MqttLink:
             self._post(event)
 
     def _post(self, event: MqttEvent) -> None:
-        self._loop.call_soon(self._deliver, event)
+        self._loop.call_soon(self._hand_over, self._attempt, event)
+
+    def _hand_over(self, attempt: int, event: MqttEvent) -> None:
+        # What belongs to a connection that was given up meanwhile must not be taken for news of the next.
+        if attempt == self._attempt:
+            self._deliver(event)
 
     def _give_up(self, attempt: int) -> None:
         if attempt == self._attempt and not self.connected:
@@ -376,25 +349,6 @@ class MqttLink:
         # "Unspecified error" is paho's word for an end that nobody announced.
         why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
         self._failure = self._failure or f"connection lost: {why}"
-
-
-def explain(error: Exception, address: Address) -> str:
-    """Why a connection could not be made, in words that say what to do."""
-    where = f"{address.host}:{address.port}"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing listens on {where}; start the broker or mend its address"
-    if isinstance(error, socket.gaierror):
-        return f"the name {address.host} is unknown; check the site file and DNS"
-    if isinstance(error, TimeoutError):
-        return f"no answer from {where} in {STEP_TIMEOUT_S:.0f} s"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate of {where} is not good: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS with {where} failed: {error.reason or error}"
-    if isinstance(error, OSError) and error.errno is not None:
-        file = f"{error.filename}: " if error.filename else ""
-        return f"{where}: {file}{os.strerror(error.errno) if error.errno > 0 else error}"
-    return str(error)
 
 
 logging.getLogger("paho").setLevel(logging.ERROR)

@@ -196,6 +196,7 @@ class Writer:
         self._waiting: deque[_Job] = deque()
         self._condition = threading.Condition()
         self._closing = False
+        self._begun = 0.0
         self.commits = 0
         self.jobs = 0
         self._thread = threading.Thread(target=self._run, name=f"writer-{database.path.name}", daemon=True)
@@ -220,7 +221,13 @@ class Writer:
             self._finish([job])
 
     def waiting(self) -> int:
+        """Jobs that wait for a commit that has not begun."""
         return len(self._waiting)
+
+    def waited_s(self) -> float:
+        """How long the commit that is under way has lasted; 0 if none is."""
+        begun = self._begun
+        return time.monotonic() - begun if begun else 0.0
 
     def close(self, timeout_s: float = 10.0) -> bool:
         """Commit what waits, checkpoint, close the database. False if the disk did not let it end in time."""
@@ -241,7 +248,9 @@ class Writer:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
                 closing = self._closing
             if group:
+                self._begun = time.monotonic()
                 self._carry_out(group)
+                self._begun = 0.0
                 dirty = True
             elif dirty:
                 # Nothing waits: copy the WAL back now rather than in some press's commit.

@@ -74,6 +74,10 @@ class Outbox:
         """Commits so far: those that waited together shared one."""
         return self._writer.commits
 
+    def waited_s(self) -> float:
+        """How long the store that waits longest has waited; far more than a second means that the disk hangs."""
+        return self._writer.waited_s()
+
     def refill(self) -> bool:
         """Fill the reserve again if the disk has room; the owner calls it now and then. True if all is well."""
         if self._reserve.fill() and self._reserve.free() >= PIECE_BYTES:

@@ -1,0 +1,59 @@
+"""A broker's address, and why it could not be reached, in words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+# Name, TCP, TLS handshake and CONNACK each get this long; a probe is due every 5 s, so a slower broker is no help.
+STEP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A broker's URL taken apart: ``mqtt[s]://[user[:password]@]host[:port]``."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str = ""
+    password: str = ""
+
+    @classmethod
+    def of(cls, url: str) -> Address:
+        """Raises ValueError if ``url`` is no broker's address."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
+            raise ValueError(f"'{without_password(url)}' is no broker; write mqtt://host:port or mqtts://host:port")
+        tls = parts.scheme == "mqtts"
+        port = parts.port or (8883 if tls else 1883)
+        return cls(parts.hostname, port, tls, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def without_password(url: str) -> str:
+    """``url`` as it may stand in a log."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url
+
+
+def explain(error: Exception, address: Address) -> str:
+    """Why a connection could not be made, in words that say what to do."""
+    where = f"{address.host}:{address.port}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens on {where}; start the broker or mend its address"
+    if isinstance(error, socket.gaierror):
+        return f"the name {address.host} is unknown; check the site file and DNS"
+    if isinstance(error, TimeoutError):
+        return f"no answer from {where} in {STEP_TIMEOUT_S:.0f} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate of {where} is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {where} failed: {error.reason or error}"
+    if isinstance(error, OSError) and error.errno is not None:
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{where}: {file}{os.strerror(error.errno) if error.errno > 0 else error}"
+    return str(error)
