@@ -1,16 +1,17 @@
 """Step 1, board: samples the buttons every 2 ms, lets the pole take its steps, carries out what they say.
 
-Every hardware call of this file and ``ports.py``, for whoever builds a stand-in (MicroPython 1.24 and later):
+Every hardware call of this file and ``ports.py``, for whoever builds a stand-in (MicroPython >= 1.24):
     machine.Pin(n, Pin.IN, Pin.PULL_UP | None) .value()      machine.Pin(n, Pin.OUT, value=0) .value(v)
     machine.ADC(Pin(n) | ADC.CORE_TEMP) .read_u16()          .atten(ADC.ATTN_11DB) on an esp32
     machine.PWM(Pin(n)) .freq(hz) .duty_u16(0..65535)
-    machine.UART(id, baudrate=, tx=Pin, rx=Pin, rxbuf=, txbuf=) .any() .read(n) .write(bytes) .flush() (shared line only)
+    machine.UART(id, baudrate=, tx=Pin, rx=Pin, rxbuf=, txbuf=) .any() .read(n) .write(bytes) .flush() (shared only)
     machine.Timer(-1) .init(mode=Timer.PERIODIC, period=2, callback=f), a soft interrupt
     machine.WDT(timeout=8000) .feed()   machine.reset() .reset_cause() .idle() and the constants *_RESET
     rp2.Flash(start=, len=), or esp32.Partition.find(Partition.TYPE_DATA, label=)[0]: .ioctl(4, 0) (5, 0) (6, block)
         .readblocks(block, buffer, offset) .writeblocks(block, page of 256 bytes, offset): programs, does not erase
     time.ticks_ms()   os.urandom(n)   os.statvfs("/") where there is one
-    link over USB: micropython.kbd_intr(-1), select.poll() on sys.stdin, sys.stdin.buffer.read(1), sys.stdout.buffer.write
+    link over USB: micropython.kbd_intr(-1), select.poll() on sys.stdin, sys.stdin.buffer.read(1),
+        sys.stdout.buffer.write(bytes)
 ``main.build`` makes the pole; nothing touches hardware before. The watchdog starts with the first turn.
 """
 
@@ -45,7 +46,7 @@ class Board:
 
         self.settings = settings
         self.repl = False  # the REPL has the board, the pole does not run
-        chip: str = settings.board["chip"]
+        chip = settings.chip
         pins = settings.board
         self._machine = machine
         self._levels = settings.levels
@@ -86,7 +87,7 @@ class Board:
         where = self.settings.board["journal"]
         if overlaid(where):
             raise SettingsError("the file system lies over the journal; see firmware/README.md")
-        return BoardFlash(where, self.settings.board["chip"])
+        return BoardFlash(where, self.settings.chip)
 
     def reset_cause(self) -> str:
         """One of sos_wire.messages.RESET_CAUSES."""

@@ -1,9 +1,9 @@
 """Step 2, debounce: runs of a loop's level become "pressed", and faults of the loop become faults.
 
-The contract. Contacts with gaps below GAP_MS are one attempt; an attempt that lasts PRESS_MS from its first to its last
-contact, bounce included, is a press, once. The next press needs CALM_MS of release. A contact that was there at the
-start, or when a fault of the loop ended, counts only after CALM_MS of release. A wire that is cut, shorted or flickers between
-these is a fault and never a press: any sample of it ends an attempt.
+The contract. Contacts with gaps below GAP_MS are one attempt; an attempt that lasts PRESS_MS from its first to its
+last contact, bounce included, is a press, once. The next press needs CALM_MS of release. A contact that was there at
+the start, or when a fault of the loop ended, counts only after CALM_MS of release. A wire that is cut, shorted or
+flickers between these is a fault and never a press: any sample of it ends an attempt.
 """
 
 from sos_pole.runs import IDLE, OPEN, PRESSED

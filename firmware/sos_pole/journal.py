@@ -1,10 +1,9 @@
 """The journal: unreleased presses in raw flash, so that a press that was shown outlives any loss of power.
 
-Two banks of slots take turns. Presses are appended behind one another and released in place; a full bank is left for the
-other, erased beforehand, by copying what is unreleased and then writing the new bank's identity, which is the moment
-from which it counts. A cut of power at any byte leaves either the old state or the new one.
-
-Every write is read back. Where the flash does not take it, the press lives in RAM, and its entry says so.
+Two banks of slots take turns. Presses are appended behind one another and released in place; a full bank is left for
+the other, erased beforehand, by copying what is unreleased and then writing the new bank's identity, which is the
+moment from which it counts. A cut of power at any byte leaves either the old state or the new one. Every write is read
+back. Where the flash does not take it, the press lives in RAM, and its entry says so.
 """
 
 from sos_pole import records, recovery
@@ -39,8 +38,8 @@ class Entry:
     """A press that is not yet received. ``durable``: it is in the flash. ``address`` is its slot, or -1."""
 
     __slots__ = (
-        "address", "at_ms", "boot", "closed", "counts", "durable", "held", "incarnation", "kind", "offered", "offered_at",
-        "press", "repeats", "restored", "session",
+        "address", "at_ms", "boot", "closed", "counts", "durable", "held", "incarnation", "kind", "offered",
+        "offered_at", "press", "repeats", "restored", "session",
     )  # fmt: skip
 
     def __init__(self, kind: int, incarnation: int, boot: int, press: int, at_ms: int, counts: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is no alarm and yet to be told: faults, their ends, how long a button was held. In RAM, bounded, after presses."""
+"""What is no alarm and yet to be told: faults, their ends, how long a button was held. In RAM, bounded."""
 
 from sos_pole.journal import Entry, Journal
 from sos_wire.lanes import WINDOW

@@ -1,8 +1,8 @@
-"""Step 3, pole: a press gets its identity, goes into the journal, then onto the lamp, then to the agent until it is held.
+"""Step 3, pole: a press gets its identity, goes into the journal, then onto the lamp, then to the agent until held.
 
-A core: time, runs of the inputs, bytes from the cable and readings go in; what lamp, sounder, beacon and cable are to do
-comes out, with the time until the next step is wanted. It reads no clock and touches no hardware but the flash it is given.
-A step without frames, presses or changes allocates nothing.
+A core: time, runs of the inputs, bytes from the cable and readings go in; what lamp, sounder, beacon and cable are to
+do comes out, with the time until the next step is wanted. It reads no clock and touches no hardware but the flash that
+it is given. A step without frames, presses or changes allocates nothing.
 """
 
 from sos_pole.alarm import HELD, RECEIVED, Alarm
@@ -116,7 +116,7 @@ class Pole:
         """Since the start, as of the last step; never wraps."""
         return self._up_high * _CARRY + self._up_low
 
-    def step(self, now: int, runs: "tuple[Runs, ...]", received: bytes, readings: Readings) -> Outputs:
+    def step(self, now: int, runs: "tuple[Runs, ...] | list[Runs]", received: bytes, readings: Readings) -> Outputs:
         """One turn. ``runs``: one a button; ``received``: bytes from the cable; ``readings``: looked at each time."""
         self._pass_time(now)
         self.out.send = b""
@@ -185,7 +185,7 @@ class Pole:
             return
         self._faults[source] ^= bit
         self._notices.add(kind, self.uptime_ms, source, on)
-        self._set_fault(bit, any([mask & bit for mask in self._faults]))
+        self._set_fault(bit, any(mask & bit for mask in self._faults))
 
     def _set_fault(self, bit: int, on: bool) -> None:
         if (self.faults & bit != 0) != on:

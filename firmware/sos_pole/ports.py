@@ -14,7 +14,7 @@ class Analog:
 
         adc = machine.ADC(machine.Pin(pin))
         if chip == "esp32":
-            adc.atten(adc.ATTN_11DB)  # type: ignore[attr-defined]
+            adc.atten(adc.ATTN_11DB)
         self.read_u16 = adc.read_u16
 
 
@@ -159,13 +159,13 @@ class BoardFlash(Flash):
 
     def __init__(self, where: "dict[str, int]", chip: str) -> None:
         if chip == "esp32":
-            import esp32  # type: ignore[import-not-found]
+            import esp32  # type: ignore[import-not-found]  # the stubs are the RP2's
 
             self._device = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=where["label"])[0]
         else:
             import rp2
 
-            self._device = rp2.Flash(start=where["start"], len=where["len"])
+            self._device = rp2.Flash(start=where["start"], len=where["len"])  # type: ignore[call-arg]
         self.size = self._device.ioctl(4, 0) * self._device.ioctl(5, 0)
 
     def read(self, address: int, count: int) -> bytes:
@@ -194,4 +194,5 @@ def overlaid(where: "dict[str, int]") -> bool:
     if "start" not in where or not hasattr(os, "statvfs"):
         return False
     held = os.statvfs("/")
-    return held[1] * held[2] > where["start"]
+    size: int = held[1] * held[2]
+    return size > where["start"]

@@ -45,7 +45,8 @@ def valid(slot: bytes) -> bool:
     if slot[0] not in (BOOT, PRESS, MARK):
         return False
     crc: int = struct.unpack_from("<I", slot, CRC)[0]
-    return crc32(slot[BODY:CRC], crc32(slot[:1])) == crc
+    found: int = crc32(slot[BODY:CRC], crc32(slot[:1]))
+    return found == crc
 
 
 def boot_body(slot: bytes) -> "tuple[int, int, int]":

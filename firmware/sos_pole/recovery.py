@@ -111,7 +111,7 @@ def _load(journal: "Journal", bank: _Bank) -> "set[tuple[int, int]]":
         if slot[0] == MARK and slot[STATE]:
             journal.marked = journal.void(address)  # a mark that cannot be taken back would open the REPL for ever
         elif slot[0] == PRESS:
-            known.add(records.press_body(slot)[3:5])  # type: ignore[arg-type]
+            known.add(records.press_body(slot)[3:5])
             if slot[STATE]:
                 _restore(journal, slot, address)
     return known

@@ -1,4 +1,4 @@
-"""What a board feels beside its buttons: enclosure, mains, battery, heat, the lamp's current. Raw values become facts."""
+"""What a board feels beside its buttons, enclosure, mains, battery, the lamp's current: raw values become facts."""
 
 _STEADY = 3  # looks in a row before a fact changes: at 4 a second, contacts bounce for less
 

@@ -8,7 +8,7 @@ SECTOR = 4096
 PAGE = 256
 
 
-class PowerCut(Exception):
+class PowerCut(Exception):  # noqa: N818  (no error: the world)
     """The power went while the flash was being written; what follows does not happen."""
 
 
@@ -30,7 +30,7 @@ class NorFlash(Flash):
         self.stuck: set[int] = set()
 
     def read(self, address: int, count: int) -> bytes:
-        assert 0 <= address and address + count <= self.size
+        assert address >= 0 and address + count <= self.size
         return bytes(self.bytes[address : address + count])
 
     def program(self, address: int, data: bytes) -> None:
