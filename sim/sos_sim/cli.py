@@ -1,0 +1,104 @@
+"""``safezone sim``: the zone without hardware."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sos_contract.errors import UserError
+from sos_contract.site import find_site, nearest, read_site
+
+SiteOption = Annotated[str, typer.Option("--site", help="Site file, or the name of one that comes along.")]
+BrokerOption = Annotated[str, typer.Option("--broker", help="mqtt://host:port of a broker that runs already.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``sim``."""
+    sim = typer.Typer(help="The zone without hardware.", rich_markup_mode=None)
+    sim.callback(invoke_without_command=True)(show)
+    sim.command("press")(press)
+    app.add_typer(sim, name="sim")
+
+
+def show(context: typer.Context, site: SiteOption = "betong", broker: BrokerOption = "") -> None:
+    """Start the whole site, live, in this terminal: poles on MicroPython, agents, broker, station."""
+    if context.invoked_subcommand:
+        context.obj = (site, broker)
+        return
+    found = read_site(find_site(site))
+    if not sys.stdout.isatty():
+        raise UserError("the panel needs a terminal; without one, use: safezone sim press POLE")
+    from sos_sim.live.panel import show_zone
+
+    with tempfile.TemporaryDirectory(prefix="safezone-") as folder:
+        run(show_zone(found, Path(folder), _broker(broker)))
+
+
+def press(
+    pole: Annotated[str, typer.Argument(help="Which pole, such as clock-tower-1.")],
+    until: Annotated[str, typer.Option(help="Stage to wait for on the lamp.")] = "received",
+    timeout: Annotated[float, typer.Option(help="Seconds from the first contact.")] = 20.0,
+    fault: Annotated[str, typer.Option(help="What fails meanwhile; 'help' lists it.")] = "none",
+    site: SiteOption = "betong",
+    broker: BrokerOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Start the site without a panel, press once, and print each stage that the lamp of that pole showed."""
+    from sos_sim.live.faults import FAULTS
+    from sos_sim.live.press import STAGES, Seen, press_once
+
+    if fault == "help":
+        for name, play in FAULTS.items():
+            typer.echo(f"{name:<17}{(play.__doc__ or '').strip()}")
+        return
+    if fault not in FAULTS:
+        raise UserError(f"unknown fault '{fault}'{nearest(fault, FAULTS)}")
+    if until not in STAGES:
+        raise UserError(f"unknown stage '{until}'{nearest(until, STAGES)}")
+    if not 0 < timeout <= 3600:
+        raise UserError(f"--timeout {timeout:g} is outside 0 to 3600 seconds")
+    found = read_site(find_site(site))
+    found.find_pole(pole)
+
+    def tell(seen: Seen) -> None:
+        if as_json:
+            typer.echo(json.dumps({"stage": seen.stage, "ms": seen.ms}))
+        else:
+            typer.echo(f"{seen.ms:>10.1f} ms  {seen.stage}")
+
+    run(press_once(found, pole, until, timeout, FAULTS[fault], tell, _broker(broker)))
+
+
+def run(work: Coroutine[None, None, None]) -> None:
+    """Run to the end or to a signal; either way ``work`` cleans up behind itself."""
+
+    async def until_told() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await work
+
+    try:
+        asyncio.run(until_told())
+    except asyncio.CancelledError:
+        raise typer.Abort from None
+
+
+def _broker(url: str) -> str:
+    from sos_edge.address import Address
+
+    if url:
+        try:
+            Address.of(url)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    return url
