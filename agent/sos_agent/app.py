@@ -78,7 +78,7 @@ class Runtime:
             broken=self._broken,
             log=log,
         )
-        self._brokers = Brokers(setup.client_id, tls=setup.tls, deliver=self.deliver, log=log)
+        self._brokers = Brokers(setup.client_id, tls=setup.tls, deliver=self.deliver)
         places = [Place(line.port, line.port, line.search) for line in setup.point.line]
         self._ports = Ports(places, deliver=self.deliver, log=log)
         self._own_button = self._open_own_button(setup)

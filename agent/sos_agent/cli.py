@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+from typing import Annotated, Literal
 
 import typer
 
 from sos_contract.errors import SafezoneError
 from sos_contract.site import find_site
+
+Level = Literal["debug", "info", "warning", "error"]
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +23,7 @@ def agent(
     site: Annotated[str, typer.Option(help="Site file, or the name of one that comes along.")],
     point: Annotated[str, typer.Option(help="Reporting point, as the site file calls it.")],
     check: Annotated[bool, typer.Option("--check", help="Say what would fail, a line each, and end.")] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[Level, typer.Option(help="How much to tell.")] = "info",
 ) -> None:
     """Run the agent of one reporting point, until SIGTERM or Ctrl-C."""
     path = find_site(site)
@@ -34,6 +38,5 @@ def agent(
             raise SafezoneError(f"{len(found)} of the above would keep the agent of '{point}' from its work")
         typer.echo(f"{point}: good")
         return
-    from sos_agent.app import run
-
-    run(path, point, log_level=log_level)
+    # The same process under another program: what the command line needed must not stay in memory for years.
+    os.execv(sys.executable, [sys.executable, "-m", "sos_agent", str(path), point, log_level])

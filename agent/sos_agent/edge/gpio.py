@@ -2,7 +2,7 @@
 
 The same debounce, journal and link as in the pole's firmware, so the same promises. The pin's level is what counts:
 edges only wake the sampler, because kernels lose trailing edges and bounce times swallow presses. While anything moves,
-the level is read every 2 ms as on the board; at rest every 20 ms, so that an edge that nobody told of is found too.
+the level is read every 2 ms as on the board; at rest every 100 ms, so that a level of whose edge nobody told is found.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sos_wire.line import Line
 from sos_wire.link import Link
 from sos_wire.ticks import TICKS_MASK
 
-REST_MS = 20  # 50 looks a second cost 0.2 % of a core; a contact that lasts longer cannot be missed
+REST_MS = 100  # ten looks a second cost 0.15 % of a core; a finger's press lasts longer even if its edge gets lost
 CALM_MS = 300  # longer than the debounce's 250 ms of release: until then it needs every sample
 RETRY_S = 10.0  # after the pins could not be had
 FLASH_BYTES = 4 * SECTOR  # two banks of two sectors: 64 presses and room
@@ -138,7 +138,8 @@ class Pins:
         except ImportError as error:
             raise OSError(f"{error}; install safezone[pi]") from None
         except (OSError, ValueError, RuntimeError, KeyError) as error:  # gpiozero's and lgpio's own derive from these
-            raise OSError(str(error) or type(error).__name__) from None
+            why = str(error) or type(error).__name__
+            raise OSError(f"{why}; is this a Raspberry Pi, and is the agent's user in group gpio?") from None
 
     @staticmethod
     def _output(gpiozero: Any, gpio: int | None, factory: Any) -> Any:  # noqa: ANN401

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sos_agent.core import effects, events
-from sos_edge.address import without_password
-from sos_edge.log import Log
 from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Tls
 
 MqttEffect = effects.Connect | effects.Disconnect | effects.Subscribe | effects.Publish
@@ -15,11 +13,10 @@ MqttEffect = effects.Connect | effects.Disconnect | effects.Subscribe | effects.
 class Brokers:
     """Carries out what the core wants of its brokers; every event bears the session of its connection."""
 
-    def __init__(self, client_id: str, *, tls: Tls | None, deliver: Callable[[events.Event], None], log: Log) -> None:
+    def __init__(self, client_id: str, *, tls: Tls | None, deliver: Callable[[events.Event], None]) -> None:
         self._client_id = client_id
         self._tls = tls
         self._deliver = deliver
-        self._log = log
         self._links: dict[str, MqttLink] = {}  # by broker: an attempt that hangs blocks only its own broker
         self._sessions: dict[str, str] = {}  # broker by session
 
@@ -59,15 +56,12 @@ class Brokers:
         session = next((one for one, broker in self._sessions.items() if broker == event.broker), None)
         if session is None:
             return
-        shown = without_password(event.broker)
         if isinstance(event, Message):
             self._deliver(events.BrokerMessage(session, event.topic, event.payload, event.retained))
         elif isinstance(event, Connected):
-            self._log.outage_over(event.broker, "broker connected", broker=shown)
             self._deliver(events.BrokerUp(session))
         elif isinstance(event, Disconnected):
             del self._sessions[session]
-            self._log.outage(event.broker, "broker not connected", broker=shown, why=event.reason)
             self._deliver(events.BrokerDown(session, event.reason))
         else:
             self._deliver(events.Published(session, event.token))

@@ -1,0 +1,31 @@
+"""``python -m sos_agent SITE POINT [LOG-LEVEL]``: the agent alone, without the command line's libraries.
+
+``safezone agent`` turns into this once it has read its options: those libraries would cost the agent a quarter of its
+memory for as long as it runs. A service may start it directly.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sos_agent.app import run
+from sos_contract.errors import SafezoneError
+
+
+def main(words: list[str]) -> int:
+    """The exit code: 0 after SIGTERM or SIGINT, 1 for the world's faults, 2 for the user's; errors are one line."""
+    if len(words) not in (2, 3):
+        sys.stderr.write("safezone: python -m sos_agent takes a site file and a point\n")
+        return 2
+    try:
+        run(Path(words[0]), words[1], log_level=words[2] if len(words) == 3 else "info")
+    except SafezoneError as error:
+        sys.stderr.write(f"safezone: {' '.join(str(error).split())}\n")
+        return error.exit_code
+    except KeyboardInterrupt:  # before the loop listens to it
+        return 130
+    return 0
+
+
+sys.exit(main(sys.argv[1:]))
