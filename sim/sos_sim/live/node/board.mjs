@@ -17,6 +17,7 @@ export class Board {
     this.levels = new Map(Object.entries(inputs));
     this.planned = planned.map(([at, levels]) => [at, levels, false]);
     this.poweredAt = now() - (config.ticks_ms ?? 0);
+    this.step = 0; // from one call of a timer to the next
     this.moment = null; // while a timer that is due is replayed: the moment when it was due
     this.outputs = new Map();
     this.changed = null; // outputs that changed since they were last told
@@ -29,7 +30,8 @@ export class Board {
     this.running = false; // the interpreter is inside Python code
     this.raise = () => {}; // how to interrupt it, once there is one
     this.stats = null;
-    this.busyAt = now(); // last traffic or edge: for a while after it the loop turns at the tick
+    this.busyAt = now(); // last traffic or edge
+    this.edgeAt = 0; // last change of an input
     this.lost = 0; // received bytes that found no room
     this.flash = new Flash(config.flash, config.flash_size, (ms) => this.pause(ms), (a, b) => this.dark.push([a, b]));
     this.api = this.#api();
@@ -48,7 +50,7 @@ export class Board {
   }
 
   pause(ms) { // as the board: interrupts may come meanwhile, the program does not go on
-    Atomics.wait(this.cells, CELL.never, 0, ms);
+    if (ms > 0) Atomics.wait(this.cells, CELL.never, 0, ms);
   }
 
   view(address, size) {
@@ -70,7 +72,7 @@ export class Board {
 
   #apply([at, levels]) {
     for (const [name, value] of Object.entries(levels)) this.levels.set(name, value);
-    this.busyAt = now();
+    this.busyAt = this.edgeAt = now();
     say({ ev: "input", inputs: levels }, at);
   }
 
@@ -103,7 +105,6 @@ export class Board {
   #plan(steps) {
     this.planned.push(...steps);
     this.planned.sort((a, b) => a[0] - b[0]);
-    this.busyAt = now();
   }
 
   // While interrupts were off only the FIFO took bytes: what came beyond it is lost. A chunk ends at its time.
@@ -126,20 +127,32 @@ export class Board {
 
   // Timers. Each call that was due since the last turn is made up for, with time and inputs as they were then. The
   // calls that fell into flash work come in quick succession at its end, as the RP2040 makes up for them.
+  // Yields [timer, calls]; the calls of one timer that nothing comes between are made in one go.
   *due(until) {
     for (;;) {
-      let next = null;
-      for (const timer of this.timers.values()) if (timer.at <= until && (!next || timer.at < next.at)) next = timer;
-      if (!next) break;
-      const dark = this.dark.find(([from, end]) => next.at > from && next.at < end);
-      this.moment = dark ? dark[1] : next.at;
-      if (next.period) next.at += next.period;
-      else this.timers.delete(next.id);
-      if (dark && !next.hard && (dark.made = (dark.made ?? 0) + 1) > SOFT_CALLBACKS) continue;
-      yield next.id;
+      const timer = this.#next(until);
+      if (!timer) break;
+      const dark = this.dark.find(([from, end]) => timer.at > from && timer.at < end);
+      this.moment = dark ? dark[1] : timer.at;
+      this.step = 0;
+      let calls = 1;
+      if (!timer.period) this.timers.delete(timer.id);
+      else if (this.timers.size === 1 && !this.dark.length) {
+        calls = Math.floor((until - timer.at) / timer.period) + 1;
+        this.step = timer.period;
+      }
+      timer.at += timer.period * calls;
+      if (dark && !timer.hard && (dark.made = (dark.made ?? 0) + 1) > SOFT_CALLBACKS) continue;
+      yield [timer.id, calls];
     }
     this.moment = null;
     this.dark = this.dark.filter(([, end]) => end > until);
+  }
+
+  #next(until) {
+    let next = null;
+    for (const timer of this.timers.values()) if (timer.at <= until && (!next || timer.at < next.at)) next = timer;
+    return next;
   }
 
   #api() {
@@ -157,6 +170,7 @@ export class Board {
         this.timers.set(id, { id, at: now() + period, period: once ? 0 : period, hard });
         return 0;
       },
+      timer_next: () => ((this.moment += this.step), 0),
       timer_stop: (id) => (this.timers.delete(id), 0),
       reset: (soft) => {
         this.tell();

@@ -48,11 +48,10 @@ export class Flash {
       this.pause(1000); // the signal is on its way; nothing more happens on this board
     }
     for (let part = 0, size = bytes.length / PARTS; part < PARTS; part++) { // so that a kill may fall in between too
-      this.pause(ms / PARTS);
+      this.pause(from + (ms * (part + 1)) / PARTS - now());
       fs.writeSync(this.fd, bytes, part * size, size, address + part * size);
     }
-    const until = now();
-    this.blocked(from, until);
-    say({ ev: "flash", op, address, size: bytes.length, ms: Math.round((until - from) * 10) / 10 });
+    this.blocked(from, from + ms); // not what the host took beyond: the board would have been awake again
+    say({ ev: "flash", op, address, size: bytes.length });
   }
 }

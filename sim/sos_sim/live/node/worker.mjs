@@ -6,10 +6,9 @@ import { Board } from "./board.mjs";
 import { CELL, now, say } from "./clock.mjs";
 import { Repl } from "./repl.mjs";
 
-const IDLE_SLICE_MS = 20; // a lamp's pattern and a beat bear this much delay; a press does not, hence:
-const BUSY_SLICE_MS = 2; // the sampling period of the firmware
-const BUSY_FOR_MS = 100; // after an edge or traffic: longer than debounce (30), acknowledgement (10) and first time-out
-const COLLECT_EVERY_MS = 1000; // and after each turn that moved bytes
+const SLICE_MS = 20; // the firmware's timers are made up for at least so often; it wakes itself for what is due before
+const EDGE_MS = 10; // after an edge of an input: wake at each tick of a timer, until the firmware itself asks for more
+const COLLECT_EVERY_MS = 1000; // and after each turn with traffic or an edge
 const RESET_CODES = { power_on: 1, watchdog: 3, reset: 3, soft: 3 }; // an RP2 resets itself by its watchdog
 const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
 
@@ -106,9 +105,9 @@ class Machine {
   }
 
   timers() {
-    for (const id of board.due(now())) {
+    for (const [id, calls] of board.due(now())) {
       try {
-        this.call.fire(id);
+        this.call.fire(id, calls);
       } catch (error) {
         crashed("timer", error);
         board.timers.delete(id);
@@ -147,12 +146,16 @@ class Machine {
 
   #wait() {
     const t = now();
-    const busy = t - board.busyAt < BUSY_FOR_MS;
-    let wake = t + Math.min(busy ? BUSY_SLICE_MS : IDLE_SLICE_MS, this.state === "run" ? this.due : IDLE_SLICE_MS);
-    if (board.planned.length) wake = Math.min(wake, board.planned[0][0]);
-    if (busy) for (const timer of board.timers.values()) wake = Math.min(wake, Math.max(timer.at, t));
+    const edge = board.planned.length ? board.planned[0][0] : t - board.edgeAt < EDGE_MS ? t : Infinity;
+    let wake = t + (this.state === "run" ? Math.min(this.due, SLICE_MS) : SLICE_MS);
+    if (edge < wake) for (const timer of board.timers.values()) wake = Math.min(wake, tickAfter(timer, edge));
     return wake - t;
   }
+}
+
+// The first call of the timer that sees what happened at that time.
+function tickAfter(timer, time) {
+  return timer.at + Math.max(0, Math.ceil((time - timer.at) / (timer.period || 1))) * timer.period;
 }
 
 let machine = null;

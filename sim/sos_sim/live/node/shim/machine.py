@@ -16,6 +16,7 @@ _uart_read = _board.uart_read
 _uart_write = _board.uart_write
 _uart_busy_us = _board.uart_busy_us
 _feed = _board.feed
+_timer_next = _board.timer_next
 
 PWRON_RESET = 1
 HARD_RESET = 2
@@ -199,11 +200,14 @@ class Timer:
         _board.timer_start(self._number, period_us, mode == self.ONE_SHOT, hard)
 
     def deinit(self) -> None:
+        self._callback = None
         _board.timer_stop(self._number)
 
-    def _fire(self) -> None:
-        if self._callback:
-            self._callback(self)
+    def _fire(self, calls: int) -> None:
+        for _ in range(calls):
+            if self._callback:
+                self._callback(self)
+            _timer_next()
 
 
 class WDT:

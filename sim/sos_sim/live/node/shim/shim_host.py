@@ -3,10 +3,12 @@
 # mypy: ignore-errors
 # Runs on MicroPython only; the names that it imports are modules of the interpreter or of board.mjs.
 import gc
+import time
 
 import machine
 import shim_system
 
+_SHORTEST_MS = 1
 _made: list = []
 
 
@@ -24,12 +26,13 @@ def turn() -> int:
     board = _made[0]
     if not board.turn(_made[1]):
         return -1
-    return board.due_ms() if hasattr(board, "due_ms") else 1 << 20
+    due_ms = getattr(board, "_wake_ms", 0)
+    return max(_SHORTEST_MS, due_ms - time.ticks_diff(time.ticks_ms(), board._stepped_at)) if due_ms else _SHORTEST_MS
 
 
-def fire(number: int) -> None:
-    """A timer is due."""
-    machine._timers[number]._fire()
+def fire(number: int, calls: int) -> None:
+    """A timer was due so many times."""
+    machine._timers[number]._fire(calls)
 
 
 def collect() -> None:
