@@ -84,10 +84,8 @@ class PoleTwin:
             said = messages.unpack(payload)
             if isinstance(said, messages.Progress):
                 self._progress(said)
-        if self.link.peer_status:
-            service = messages.unpack(self.link.peer_status)
-            if isinstance(service, messages.Service) and self.services[-1:] != [service.state]:
-                self.services.append(service.state)
+            elif isinstance(said, messages.Service):
+                self.services.append(said.state)
         if self.link.opened != self.opened or now >= self.offer_ms:
             fresh, self.opened, self.offer_ms = self.link.opened != self.opened, self.link.opened, now + 1000
             for key, press in self.journal.items():

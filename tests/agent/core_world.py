@@ -23,9 +23,13 @@ SERIAL_MS, STORE_MS, NET_MS = 2, 3, 2
 WALL_MS = 1_790_000_000_000
 
 
-def config(brokers: tuple[str, ...] = ("mqtt://a",), poles: tuple[str, ...] = ("p1",), shared: bool = False) -> Config:
-    ends = tuple(PoleConfig(pole, address, key_of(pole)) for address, pole in enumerate(poles, 1))
-    return Config("betong", "merlin", brokers, (LineConfig("/dev/home", 115200, shared, ends),))
+def config(brokers: tuple[str, ...] = ("mqtt://a",), lines: dict[str, tuple[str, ...]] | None = None) -> Config:
+    """``lines``: port -> its poles; p1 alone on /dev/home if not given."""
+    built = []
+    for port, poles in (lines or {"/dev/home": ("p1",)}).items():
+        ends = tuple(PoleConfig(pole, address, key_of(pole)) for address, pole in enumerate(poles, 1))
+        built.append(LineConfig(port, 115200, len(poles) > 1, ends))
+    return Config("betong", "merlin", brokers, tuple(built))
 
 
 class World:
@@ -40,11 +44,14 @@ class World:
         self.store = StoreTwin()
         self.station = StationTwin()
         self.brokers_up = set(self.config.brokers)
+        self.hanging: set[str] = set()  # brokers that neither take nor refuse a connection
         self.station_at = set(self.config.brokers)  # brokers at which the station listens
-        self.poles = {p.id: PoleTwin(p.id, p.address, started_ms=now_ms) for p in self.config.lines[0].poles}
-        self.ports: dict[str, str | None] = {
-            "/dev/home": self.config.lines[0].name
-        }  # device -> line whose poles hang there
+        ends = [(line.name, pole) for line in self.config.lines for pole in line.poles]
+        self.poles = {pole.id: PoleTwin(pole.id, pole.address, started_ms=now_ms) for _, pole in ends}
+        self.line_of = {pole.id: line for line, pole in ends}
+        # device -> the line whose poles hang there, or None
+        self.ports: dict[str, str | None] = {line.name: line.name for line in self.config.lines}
+        self.store_ms = STORE_MS
         self.opened: set[str] = set()
         self.out: list[effects.Effect] = []  # all effects ever
         self.agent: Agent | None = None
@@ -150,7 +157,7 @@ class World:
         elif isinstance(effect, effects.Publish):
             self._publish(effect)
         elif isinstance(effect, effects.StoreEffect):
-            self._later(STORE_MS, lambda: self._complete(effect))
+            self._later(self.store_ms, lambda: self._complete(effect))
 
     def _complete(self, effect: effects.StoreEffect) -> None:
         event = self.store.do(effect)
@@ -165,6 +172,8 @@ class World:
             self._give(events.PortClosed(port, "No such file or directory"))
 
     def _connect(self, effect: effects.Connect) -> None:
+        if effect.broker in self.hanging:
+            return
         if effect.broker in self.brokers_up:
             self.session, self.broker = effect.session, effect.broker
             self._later(NET_MS, lambda: self._give(events.BrokerUp(effect.session)))
@@ -217,10 +226,9 @@ class World:
     # -- poles
 
     def _to_poles(self, port: str, data: bytes) -> None:
-        if self.ports.get(port) is None:
-            return
         for pole in self.poles.values():
-            self._turn_pole(pole, data)
+            if self.ports.get(port) == self.line_of[pole.id]:
+                self._turn_pole(pole, data)
 
     def _wake_pole(self, pole: PoleTwin) -> None:
         self._later(pole.wake_ms(self.now_ms), lambda: self._turn_pole(pole, b""), once=pole.id, life=False)
@@ -228,13 +236,17 @@ class World:
     def _turn_pole(self, pole: PoleTwin, data: bytes) -> None:
         wire = pole.turn(self.now_ms, data)
         if wire:
-            self._later(SERIAL_MS, lambda: self._from_pole(wire))
+            self._later(SERIAL_MS, lambda: self._from_pole(self.line_of[pole.id], wire), life=False)
         self._wake_pole(pole)
 
-    def _from_pole(self, wire: bytes) -> None:
-        for port, line in list(self.ports.items()):
-            if line is not None and port in self.opened:
+    def _from_pole(self, line: str, wire: bytes) -> None:
+        for port, hangs in list(self.ports.items()):
+            if hangs == line and port in self.opened:
                 self._give(events.PortBytes(port, wire))
+
+    def wake_poles(self) -> None:
+        for pole in self.poles.values():
+            self._turn_pole(pole, b"")
 
     def press(self, pole: str = "p1", kind: str = "press") -> Identity:
         identity = self.poles[pole].press(self.now_ms, kind)
@@ -245,6 +257,9 @@ class World:
 
     def stage(self, identity: Identity) -> str:
         return self.poles[identity.pole].stages.get((identity.boot, identity.press), "pressed")
+
+    def last_topic(self) -> str:
+        return self.out[-1].topic if isinstance(self.out[-1], effects.Publish) else ""
 
     def effects_of(self, kind: type[Any]) -> list[Any]:
         return [effect for effect in self.out if isinstance(effect, kind)]

@@ -82,10 +82,10 @@ class _Run:
         self.courier = Courier(context, self.uptime, contents.waiting_alarms)
         self.answers = Answers(context, self.lines, contents.newest)
         self.progress = ProgressSync(context, self.courier)
-        self.intake = Intake(context, self.uptime, self.lines, self.notices, self.courier, self.answers)
         self.brokers = Brokers(context)
         self.supervision = Supervision(context, self.brokers)
         self.links = PoleLinks(context, self.notices, list(self.lines.poles))
+        self.intake = Intake(context, self.uptime, self.notices, self.courier, self.answers, self.links)
         self.health = HealthReport(context, self.uptime, self.lines, self.notices)
         self._contents = contents
         self._service = ""
@@ -253,8 +253,10 @@ class _Run:
             self.supervision.published(event.token)
 
     def _broker_message(self, event: events.BrokerMessage) -> None:
+        if not self.brokers.ours(event.session):
+            return
         topic = topics.parse(event.topic)
-        if not self.brokers.ours(event.session) or topic is None or topic.station != self.context.config.station:
+        if topic is None or topic.station != self.context.config.station:
             self.context.counts["message_elsewhere"] += 1
         elif topic.point == "" and topic.leaf == "state":
             state = self._read(event, State)

@@ -13,8 +13,6 @@ SILENT_MS = 15_000  # three probes without an answer: perhaps the station is rea
 BACK_OFF_FIRST_MS = 500
 # Half the time in which a pole must say that it is out of service; a restarted broker sees 1,000 agents in 5 s.
 BACK_OFF_MOST_MS = 5_000
-_UNPROVEN = "no probe is answered through it"
-
 BROKER = Table(
     "broker",
     "waiting",
@@ -43,9 +41,9 @@ class Brokers:
         self.attempts = 0
         self._session = ""  # of the attempt or connection that counts
         self._failures = 0  # attempts since a probe was answered
+        self._left: set[int] = set()  # brokers whose silence stands in the log
         self._due_ms = context.now_ms
         self._proof_ms = context.now_ms  # when the connection came up, or its last answered probe was sent
-        self._logged: dict[int, str] = {}  # what the log last said of each broker: an outage once, its end once
 
     @property
     def broker(self) -> str:
@@ -67,6 +65,7 @@ class Brokers:
             self._greet()
         elif action == "settle":
             self._failures = 0
+            self._left.clear()
         elif action:
             self._leave(action, reason or event)
 
@@ -87,7 +86,7 @@ class Brokers:
             if broker_dead:
                 self.step("silent", "the broker acknowledges nothing")
             elif len(self._context.config.brokers) > 1:
-                self.step("silent", _UNPROVEN)
+                self.step("silent", "no probe is answered through it")
 
     def next_due_ms(self) -> int | None:
         if self.state in ("waiting", "connecting"):
@@ -111,13 +110,13 @@ class Brokers:
         wanted = [topics.of_point(config.station, config.point, leaf) for leaf in leaves]
         self._context.emit(Subscribe(self._session, (*wanted, topics.of_station(config.station, "state"))))
         self._context.publish("state", State(online=True, session=self._session), retain=True)
-        self._log("up", "broker is there", attempts=self.attempts)
 
     def _leave(self, action: str, reason: str) -> None:
         if action == "leave":
             self._context.emit(Disconnect(self._session))
-        if reason != _UNPROVEN:  # the station's absence is the supervision's to report
-            self._log("down", "broker is not there", reason=reason)
+        if action == "leave" and self.index not in self._left:
+            self._left.add(self.index)  # once until a probe was answered; what the edge sees is the edge's to log
+            self._context.log("warning", "leaving a broker", broker=self._shown(), reason=reason)
         self._context.connection = self._session = ""
         if action != "same":
             self.index = (self.index + 1) % len(self._context.config.brokers)
@@ -132,11 +131,6 @@ class Brokers:
         if self._session:
             self._context.emit(Disconnect(self._session))
         self._context.connection = ""
-
-    def _log(self, what: str, message: str, **fields: object) -> None:
-        if self._logged.get(self.index) != what:
-            self._logged[self.index] = what
-            self._context.log("info" if what == "up" else "warning", message, broker=self._shown(), **fields)
 
     def _shown(self) -> str:
         """The broker's address without a password."""

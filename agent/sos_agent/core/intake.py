@@ -6,9 +6,10 @@ from sos_agent.core.context import Context
 from sos_agent.core.courier import Courier
 from sos_agent.core.effects import StoreAlarm
 from sos_agent.core.events import Stored
-from sos_agent.core.lines import Delivered, Lines
+from sos_agent.core.lines import Delivered
 from sos_agent.core.notices import Notices
 from sos_agent.core.progress import Answers
+from sos_agent.core.supervision import PoleLinks
 from sos_agent.core.uptime import Uptime
 from sos_contract.payloads import Detail, Identity
 from sos_wire import messages
@@ -26,14 +27,14 @@ class Intake:
     """Takes the poles' messages. The handler of ``Stored`` is the only place that answers a press."""
 
     def __init__(
-        self, context: Context, uptime: Uptime, lines: Lines, notices: Notices, courier: Courier, answers: Answers
+        self, context: Context, uptime: Uptime, notices: Notices, courier: Courier, answers: Answers, links: PoleLinks
     ) -> None:
         self._context = context
         self._uptime = uptime
-        self._lines = lines
         self._notices = notices
         self._courier = courier
         self._answers = answers
+        self._links = links
         self._storing: dict[_Content, bool] = {}  # -> whether it came in the live lane
         self._noticed: dict[str, dict[tuple[int, int, int], None]] = {}
 
@@ -101,6 +102,11 @@ class Intake:
             del noticed[next(iter(noticed))]
         timebase, at_ms = self._uptime.time_of(pole, f"{notice.incarnation:016x}", notice.boot, notice.at_ms)
         at = (timebase, self._context.now_ms if at_ms is None else at_ms)
+        linked = notice.kind in ("link_lost", "link_back") and timebase == self._context.timebase
+        if linked and self._links.noted(pole, at[1]):
+            # The pole sees the same outage from its end; only what it alone saw (we were away) is news.
+            self._context.counts["outage_told_twice"] += 1
+            return
         self._notices.add(pole, notice.kind, on=bool(notice.on), value=notice.value, at=at)
 
 

@@ -67,6 +67,7 @@ class PoleEnd:
     opened: int = 0  # sessions that were reported
     up: bool = False  # as reported
     heard_ms: int | None = None
+    service_due: bool = True  # in this session it was not told the present service
     answers: dict[Press, str] = field(default_factory=dict)
 
 
@@ -85,6 +86,7 @@ class Lines:
                 link = Link(AGENT, config.address, config.key, context.random.take(32))
                 ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
         self.happenings: list[Happening] = []
+        self._service = Service("starting").pack()
 
     def take(self) -> list[Happening]:
         """What happened since the last call, in order."""
@@ -93,9 +95,9 @@ class Lines:
 
     def set_service(self, state: str) -> None:
         """Whether a press would now reach the station: to be told to every pole at once."""
-        payload = Service(state).pack()
+        self._service = Service(state).pack()
         for end in self.poles.values():
-            end.link.set_status(payload, True)
+            end.service_due = True
             end.due_ms = self._context.now_ms
 
     def tell(self, pole: str, press: Press, stage: str) -> None:
@@ -159,7 +161,7 @@ class Lines:
         link, pole = end.link, end.config.id
         if link.opened != end.opened:
             # Both windows began anew: what was to be told is asked for again by the pole, which offers what it holds.
-            end.opened, end.up = link.opened, True
+            end.opened, end.up, end.service_due = link.opened, True, True
             end.answers.clear()
             self.happenings.append(Opened(pole))
         for lane, payload, _ in link.take():
@@ -201,6 +203,8 @@ class Lines:
         end.due_ms = now + max(1, link.wake(ticks))
 
     def _offer_answers(self, end: PoleEnd) -> None:
+        if end.service_due and end.link.send(LIVE, self._service):
+            end.service_due = False
         while end.answers and end.link.room(LIVE) > 0:
             (incarnation, boot, press), stage = next(iter(end.answers.items()))
             del end.answers[incarnation, boot, press]

@@ -63,7 +63,12 @@ class Notices:
             (self.open_faults.add if on else self.open_faults.discard)((pole, kind))
         self._differs_since.pop((pole, kind), None)
         merge = detail is None and self.waiting >= MERGE_ABOVE
-        self._context.emit(StoreNotice(pole, kind, on, value, timebase, at_ms, detail, merge))
+        effect = StoreNotice(pole, kind, on, value, timebase, at_ms, detail, merge)
+        if self._unstored:  # behind those that failed: the end of a fault must not be stored before its beginning
+            self.not_stored(effect)
+            self._retry_ms = self._context.now_ms
+        else:
+            self._context.emit(effect)
 
     def beat(self, pole: str, mask: int) -> None:
         """The faults that a pole says it has, as bits."""
@@ -83,6 +88,11 @@ class Notices:
             self._lane.remove(event.replaced)
         self._cursor = min(self._cursor, event.number - 1)
         self._ended_ms = None
+        effect = event.effect
+        for key, older in list(self._unstored.items()):
+            if key[:2] == (effect.pole, effect.kind) and older.at_ms <= effect.at_ms and older.detail is None:
+                del self._unstored[key]
+                self._context.counts["notice_overtaken"] += 1
 
     def not_stored(self, effect: StoreNotice) -> None:
         """Kept until the disk takes it; of the same kind only the last."""

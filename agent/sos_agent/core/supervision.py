@@ -19,6 +19,9 @@ HINT_GAP_MS = 500  # hints (retained state) may make us probe sooner, but not mo
 # From the start: a pole greets within 1 s, a port is found within a few; the design allows 10 s to see a loss.
 UNHEARD_MS = 10_000
 VALUE_MOST = 0x3FFFFFFF  # as on the wire: 12 days in ms
+# Both ends see the same outage within 8 s of one another: each counts from the last frame that it heard itself.
+OUTAGE_MARGIN_MS = 10_000
+_OPEN_END = 1 << 62
 
 SERVICE = Table(
     "service",
@@ -150,6 +153,7 @@ class PoleLinks:
         self._notices = notices
         self.states = dict.fromkeys(poles, POLE_LINK.first)
         self._since_ms = dict.fromkeys(poles, context.now_ms)  # last good time while lost
+        self._noted: dict[str, tuple[int, int]] = {}  # the last outage that we noted: last good time, end
 
     def step(self, pole: str, event: str, heard_ms: int | None) -> None:
         """``heard_ms``: when the pole was last heard by this run, or None."""
@@ -159,14 +163,22 @@ class PoleLinks:
         if action == "note":
             self._since_ms[pole] = self._context.started_ms if heard_ms is None else heard_ms
             silent_ms = min(now - self._since_ms[pole], VALUE_MOST)
+            self._noted[pole] = (self._since_ms[pole], _OPEN_END)
             self._context.log("warning", "pole is silent", pole=pole, silent_ms=silent_ms)
-            if not open_fault:
+            if heard_ms is not None or not open_fault:  # not once more for an outage that began before our start
                 self._notices.add(pole, "link_lost", on=True, value=silent_ms)
         elif action == "back":
             away_ms = min(now - self._since_ms[pole], VALUE_MOST)
+            if pole in self._noted:
+                self._noted[pole] = (self._noted[pole][0], now)
             self._context.log("info", "pole is there", pole=pole, away_ms=away_ms)
             if open_fault:
                 self._notices.add(pole, "link_lost", on=False, value=away_ms)
+
+    def noted(self, pole: str, at_ms: int) -> bool:
+        """Whether what the pole says of its link at that time is about an outage that we have noted ourselves."""
+        since_ms, until_ms = self._noted.get(pole, (_OPEN_END, _OPEN_END))
+        return since_ms - OUTAGE_MARGIN_MS <= at_ms <= until_ms + OUTAGE_MARGIN_MS
 
     def timer(self) -> None:
         """Poles that were never heard since the start are lost, too."""
