@@ -7,7 +7,7 @@ WINDOW = 4  # messages on the way per lane: covers two wire lengths and keeps a 
 NEVER = -1  # no deadline; ticks are never negative
 
 FIRST_TIMEOUT_MS = 150  # before anything was measured: an exchange at 19,200 baud with the peer's 10 ms of patience
-MIN_TIMEOUT_MS = 60  # below, the peer's delayed answer and a turn of its loop look like a loss
+MIN_TIMEOUT_MS = 40  # below, the peer's delayed answer and two turns of its loop look like a loss
 MAX_TIMEOUT_MS = 800  # with its jitter of a quarter: said again within a second
 
 
@@ -101,8 +101,8 @@ class Pace:
         self.timeout_ms = max(MIN_TIMEOUT_MS, min(self._smooth_ms + 4 * self._spread_ms, MAX_TIMEOUT_MS))
 
     def deadline(self, now: int, tries: int, most_ms: int) -> int:
-        """When to say it again: doubled with each try up to ``most_ms``, jittered."""
-        wait_ms = min(self.timeout_ms << min(tries, 5), most_ms)
+        """When to say it again: later by a time-out with each second try, up to ``most_ms``, jittered."""
+        wait_ms = min(self.timeout_ms * (1 + tries // 2), most_ms)
         return ticks_add(now, self._stream.about(wait_ms, wait_ms // 4))
 
 

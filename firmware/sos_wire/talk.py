@@ -16,7 +16,11 @@ POLL, MESSAGE, STATUS, ANSWER = 1, 2, 4, 8  # flags of a talk
 BEAT_MS = 2000  # proof of life; leaves time for some twenty repeats before the link counts as lost
 BEAT_JITTER_MS = 250
 BEAT_REPEAT_MS = 250  # at 30 % frame loss some 23 repeats fit in: all lost once in three months
-ACK_DELAY_MS = 10  # an answer that is stored first, on a fast disk, still carries the acknowledgement
+LIVE_REPEAT_MS = 150  # a press does not wait longer because the line was slow before ...
+LIVE_REPEATS = 4  # ... until so many repeats have shown that the line is slow now, or dead
+# The agent's answer to a press is stored first: on a fast disk it still carries the acknowledgement. A pole has nothing
+# to wait for, and on a shared pair it has the turn only right after it was spoken to.
+ACK_DELAY_MS = (0, 10)
 _TALK = "<BHH"
 _TALK_BYTES = 5
 
@@ -111,7 +115,7 @@ class Talk:
         lane.expected = (number + 1) & 0xFFFF
         self.inbox.append((index, body[_TALK_BYTES + 3 :], frame.uptime_ms))
         if self._ack_at == NEVER:
-            self._ack_at = ticks_add(now, ACK_DELAY_MS)
+            self._ack_at = ticks_add(now, ACK_DELAY_MS[self._role])
         return ""
 
     def next(self, now: int, uptime_ms: int, status: bytes, counts: "dict[str, int]") -> "bytes | None":
@@ -129,7 +133,8 @@ class Talk:
             if lane.ready:
                 place = lane.next(now)
                 if lane.resend_at == NEVER:
-                    lane.resend_at = self._pace.deadline(now, lane.tries, MAX_TIMEOUT_MS)
+                    most_ms = LIVE_REPEAT_MS if index == LIVE and lane.tries < LIVE_REPEATS else MAX_TIMEOUT_MS
+                    lane.resend_at = self._pace.deadline(now, lane.tries, most_ms)
                 return self._build(
                     MESSAGE, struct.pack("<BH", index, lane.number(place)) + lane.queue[place], uptime_ms
                 )
