@@ -51,7 +51,8 @@ class World:
         self.line_of = {pole.id: line for line, pole in ends}
         # device -> the line whose poles hang there, or None
         self.ports: dict[str, str | None] = {line.name: line.name for line in self.config.lines}
-        self.store_ms = STORE_MS
+        self.store_ms, self.net_ms = STORE_MS, NET_MS
+        self.late_commits = False  # what was handed to the store is committed even if the agent dies meanwhile
         self.opened: set[str] = set()
         self.out: list[effects.Effect] = []  # all effects ever
         self.agent: Agent | None = None
@@ -157,11 +158,12 @@ class World:
         elif isinstance(effect, effects.Publish):
             self._publish(effect)
         elif isinstance(effect, effects.StoreEffect):
-            self._later(self.store_ms, lambda: self._complete(effect))
+            mine = self._life
+            self._later(self.store_ms, lambda: self._complete(effect, mine), life=not self.late_commits)
 
-    def _complete(self, effect: effects.StoreEffect) -> None:
+    def _complete(self, effect: effects.StoreEffect, life: int) -> None:
         event = self.store.do(effect)
-        if event is not None:
+        if event is not None and life == self._life:
             self._give(event)
 
     def _open(self, port: str) -> None:
@@ -176,17 +178,17 @@ class World:
             return
         if effect.broker in self.brokers_up:
             self.session, self.broker = effect.session, effect.broker
-            self._later(NET_MS, lambda: self._give(events.BrokerUp(effect.session)))
+            self._later(self.net_ms, lambda: self._give(events.BrokerUp(effect.session)))
         else:
-            self._later(NET_MS, lambda: self._give(events.BrokerDown(effect.session, "Connection refused")))
+            self._later(self.net_ms, lambda: self._give(events.BrokerDown(effect.session, "Connection refused")))
 
     def _publish(self, effect: effects.Publish) -> None:
         if effect.session != self.session or self.broker not in self.brokers_up:
             return
         topic = topics.parse(effect.topic)
         assert topic is not None
-        self._later(NET_MS, lambda: self._give(events.Published(effect.session, effect.token)))
-        self._later(NET_MS, lambda: self._at_station(effect.session, topic.leaf, effect.payload), life=False)
+        self._later(self.net_ms, lambda: self._give(events.Published(effect.session, effect.token)))
+        self._later(self.net_ms, lambda: self._at_station(effect.session, topic.leaf, effect.payload), life=False)
 
     def _at_station(self, session: str, leaf: str, payload: bytes) -> None:
         if not self.station.up or self.broker not in self.station_at or self.station.deaf:
@@ -198,7 +200,7 @@ class World:
         topic = topics.of_point("betong", "merlin", leaf) if leaf != "state" else topics.of_station("betong", leaf)
         data = payload if isinstance(payload, bytes) else payloads.encode(payload)
         session = session or self.session
-        self._later(NET_MS, lambda: self._give(events.BrokerMessage(session, topic, data, retained)))
+        self._later(self.net_ms, lambda: self._give(events.BrokerMessage(session, topic, data, retained)))
 
     # -- disturbances
 

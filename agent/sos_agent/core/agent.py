@@ -242,7 +242,7 @@ class _Run:
         if self.brokers.ours(event.session):
             self.brokers.step("up")
             self.supervision.connected()
-            self._came_back()
+            self._came_back(self.context.now_ms + 1)  # all of it
 
     def _broker_down(self, event: events.BrokerDown) -> None:
         if self.brokers.ours(event.session):
@@ -294,7 +294,7 @@ class _Run:
         answer = self._read(event, ProbeAnswer)
         if answer is not None and self.supervision.answer(answer) == "other":
             self.progress.begin_round(sweep=True)
-            self._came_back()
+            self._came_back(self.supervision.good_ms)
 
     def _same_inbox(self, inbox: str) -> bool:
         """A receipt counts for the inbox that is known to answer now; of another one it is only a hint."""
@@ -321,11 +321,12 @@ class _Run:
         self.courier.in_service = service == "in_service"
         self.lines.set_service(service)
         if self.courier.in_service:
-            self._came_back()
+            self._came_back(self.supervision.good_ms)
 
-    def _came_back(self) -> None:
-        self.courier.came_back()
-        self.notices.came_back()
+    def _came_back(self, before_ms: int) -> None:
+        """What was published after the answered probe reached the station as that did: not to be said again."""
+        self.courier.came_back(before_ms)
+        self.notices.came_back(before_ms)
         self.progress.begin_round()
 
     def _free(self) -> bool:

@@ -14,7 +14,7 @@ from sos_agent.core.lane import Lane
 from sos_agent.core.uptime import Uptime
 from sos_contract.payloads import Alarm, Identity
 
-IN_FLIGHT_MOST = 64  # both lanes; a station that commits a group in 10 ms then takes thousands a second
+IN_FLIGHT_MOST = 64  # both lanes together; a station that commits a group in 10 ms then takes thousands a second
 # What stays free for the live lane: a new press never waits for a slot, and queues behind 48 alarms at most.
 BACKLOG_IN_FLIGHT_MOST = 48
 LIVE_MOST = 64  # as many presses as one pole's journal holds
@@ -137,10 +137,10 @@ class Courier:
         self._fetching = False
         self._ended_ms = self._context.now_ms
 
-    def came_back(self) -> None:
-        """A new connection, or the station answers again: publish what is in flight once more, look for all else."""
-        self._live.again()
-        self._backlog.again()
+    def came_back(self, before_ms: int) -> None:
+        """A new connection, or the station answers again: what was published before then goes once more."""
+        self._live.again(before_ms)
+        self._backlog.again(before_ms)
         if self._unheld() > 0:
             self._rescan(0)
 
@@ -153,9 +153,10 @@ class Courier:
     def pump(self) -> None:
         """Publish what may be published now, and read ahead."""
         if self._context.connection:
-            self._publish(self._live, "live", IN_FLIGHT_MOST)
+            self._publish(self._live, "live", IN_FLIGHT_MOST - self._backlog.flying())
             if self.in_service:
-                self._publish(self._backlog, "backlog", BACKLOG_IN_FLIGHT_MOST)
+                room = min(BACKLOG_IN_FLIGHT_MOST, IN_FLIGHT_MOST - self._live.flying())
+                self._publish(self._backlog, "backlog", room)
         if not (self._context.connection and self.in_service) or self._fetching:
             return
         if self._ended_ms is not None:
@@ -207,7 +208,7 @@ class Courier:
         if row is None:
             return None
         flight = self._live.flights.get(row) or self._backlog.flights.get(row)
-        return row if flight is not None and flight.sent else None
+        return row if flight is not None and flight.sent_ms is not None else None
 
     def _drop(self, lane: Lane[AlarmRow], number: int) -> None:
         """Out of the window, not out of the outbox: a later pass brings it."""

@@ -14,10 +14,10 @@ RETRY_MOST_MS = 30_000  # the pace of progress queries: nothing the agent says t
 
 @dataclass(slots=True)
 class Flight(Generic[Item]):
-    """One message. ``sent``: published at least once by this run; ``tries``: since the station was last away."""
+    """One message. ``sent_ms``: when this run published it last; ``tries``: since the station was last away."""
 
     item: Item
-    sent: bool = False
+    sent_ms: int | None = None
     tries: int = 0
     due_ms: int = 0
 
@@ -49,29 +49,32 @@ class Lane(Generic[Item]):
         """Whether a message waits that was not published since the station was last away."""
         return any(flight.tries == 0 for flight in self.flights.values())
 
-    def again(self) -> None:
-        """The station, or the way to it, came back: all are due at once, in order."""
+    def flying(self) -> int:
+        """How many were published and wait for their receipt."""
+        return sum(1 for flight in self.flights.values() if flight.tries)
+
+    def again(self, before_ms: int) -> None:
+        """The station, or the way to it, came back: what was published before then is due at once, in order."""
         for flight in self.flights.values():
-            flight.tries = 0
+            if flight.sent_ms is not None and flight.sent_ms < before_ms:
+                flight.tries = 0
 
     def take_due(self, now_ms: int, room: int, retry_ms: Callable[[int], int]) -> Iterator[tuple[int, Flight[Item]]]:
         """What is to be published now, in order, and count it as published; at most ``room`` in flight at a time.
 
-        When one is due again, so are all after it in its group: the station then gets them in order once more.
+        When one is due again, so is all of its group that is in flight: the station gets it in order once more.
         """
-        flying = sum(1 for flight in self.flights.values() if flight.tries)
-        again: set[str] = set()
+        flying = self.flying()
+        again = {self._group(one.item) for one in self.flights.values() if one.tries and now_ms >= one.due_ms}
         for number, flight in list(self.flights.items()):
-            group = self._group(flight.item)
-            if flight.tries and now_ms < flight.due_ms and group not in again:
-                continue
             if flight.tries:
-                again.add(group)
+                if self._group(flight.item) not in again:
+                    continue
             elif flying >= room:
                 continue
             else:
                 flying += 1
-            flight.sent = True
+            flight.sent_ms = now_ms
             flight.tries += 1
             flight.due_ms = now_ms + retry_ms(min(RETRY_FIRST_MS << min(flight.tries - 1, 8), RETRY_MOST_MS))
             yield number, flight

@@ -111,7 +111,7 @@ class Notices:
         taken: list[int] = []
         for number in numbers:
             flight = self._lane.flights.get(number)
-            if flight is None or not flight.sent:
+            if flight is None or flight.sent_ms is None:
                 self._context.counts["receipt_unasked"] += 1
                 continue
             self._lane.remove(number)
@@ -144,9 +144,9 @@ class Notices:
         self._fetching = False
         self._ended_ms = self._context.now_ms
 
-    def came_back(self) -> None:
-        """A new connection, or the station answers again."""
-        self._lane.again()
+    def came_back(self, before_ms: int) -> None:
+        """A new connection, or the station answers again: what was published before then goes once more."""
+        self._lane.again(before_ms)
 
     def pump(self, free: bool) -> None:
         """Publish and read ahead; ``free``: the station answers and no alarm waits to be published."""

@@ -68,7 +68,7 @@ class Supervision:
         self._probes: dict[int, _Sent] = {}
         self._probe_ms = context.now_ms
         self._probed_ms = context.now_ms - HINT_GAP_MS
-        self._good_ms = context.now_ms  # when the last answered probe was sent; at first: the start
+        self.good_ms = context.now_ms  # when the last answered probe was sent; at first: the start
 
     def connected(self) -> None:
         self._probes.clear()
@@ -95,7 +95,7 @@ class Supervision:
         for number in [number for number in self._probes if number <= answer.number]:
             del self._probes[number]  # answers come in order; what the older ones could tell is known now
         self._brokers.answered(sent.at_ms)
-        self._good_ms = max(self._good_ms, sent.at_ms)
+        self.good_ms = max(self.good_ms, sent.at_ms)
         other = bool(self.inbox) and (answer.inbox != self.inbox or answer.high_water < self._high_water)
         if other:
             self._context.log(
@@ -103,13 +103,13 @@ class Supervision:
                 inbox=answer.inbox, high_water=answer.high_water, was=self._high_water,
             )  # fmt: skip
         self.inbox, self._high_water = answer.inbox, answer.high_water
-        if self._context.now_ms < self._good_ms + STATION_LOST_MS:
+        if self._context.now_ms < self.good_ms + STATION_LOST_MS:
             self._step("answered")
         return "other" if other else "same"
 
     def timer(self) -> None:
         now = self._context.now_ms
-        if self.service != "station_lost" and now >= self._good_ms + STATION_LOST_MS:
+        if self.service != "station_lost" and now >= self.good_ms + STATION_LOST_MS:
             self._step("overdue")
         if self._context.connection and now >= self._probe_ms:
             self._probe()
@@ -122,7 +122,7 @@ class Supervision:
     def next_due_ms(self) -> int | None:
         dues = []
         if self.service != "station_lost":
-            dues.append(self._good_ms + STATION_LOST_MS)
+            dues.append(self.good_ms + STATION_LOST_MS)
         if self._context.connection:
             dues.append(self._probe_ms)
         return min(dues, default=None)
