@@ -189,7 +189,11 @@ class Journal:
 
     def due(self) -> bool:
         """Whether ``maintain`` has something to do."""
-        return self.dirty != 0 or self.slots() - self.next < _LOW
+        return self.dirty != 0 or self.nearly_full()
+
+    def nearly_full(self) -> bool:
+        """Whether the bank might not hold what may come while nothing can be erased."""
+        return self.slots() - self.next < _LOW
 
     def maintain(self) -> bool:
         """One step of upkeep: erase a sector (some 45 ms), or leave a bank that is nearly full. Only while nothing is
@@ -197,7 +201,7 @@ class Journal:
         assert not self.entries
         if self.dirty:
             return self.erase_one()
-        return self.slots() - self.next < _LOW and self.change_banks()
+        return self.nearly_full() and self.change_banks()
 
     def erase_one(self) -> bool:
         """Erase one sector of the other bank that needs it."""

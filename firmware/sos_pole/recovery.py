@@ -66,15 +66,19 @@ def recover(journal: "Journal") -> None:
     journal.dirty = other.dirty
     for address in now.bad:
         journal.void(address)
-        if address != now.start + (now.used - 1) * SLOT:  # the last one was cut while it was written, and never shown
+        # The last one was cut while it was written, and never shown; or so was the second copy of the identity.
+        if address not in (now.start + (now.used - 1) * SLOT, now.start + SLOT):
             journal.damaged += 1
     journal.boot = max(now.boots, other.boots)
     if journal.damaged:
         journal.boot += records.BIT_COUNT * (journal.damaged + 1)  # a damaged slot may have counted starts
         journal.last_boot = -1
     known = _load(journal, now)
-    if other.generation < 0 and other.presses:
-        _adopt(journal, other, known)
+    adopted = _adopt(journal, other, known) if other.generation < 0 and other.presses else 0
+    if journal.nearly_full() and not adopted:
+        # A copy that was cut, or a bank never erased for want of rest. There is no line yet that could miss something.
+        while journal.dirty and journal.erase_one():
+            pass
     journal.entries.sort(key=_order)
 
 
@@ -131,8 +135,9 @@ def _restore(journal: "Journal", slot: bytes, address: int) -> None:
     entry.restored = 1
 
 
-def _adopt(journal: "Journal", bank: _Bank, known: "set[tuple[int, int]]") -> None:
+def _adopt(journal: "Journal", bank: _Bank, known: "set[tuple[int, int]]") -> int:
     """The other bank has lost its identity. Presses in it that the counting bank never had are from after it."""
+    before = journal.damaged
     for index in range(bank.used):
         address = bank.start + index * SLOT
         slot = journal.read(address)
@@ -141,3 +146,4 @@ def _adopt(journal: "Journal", bank: _Bank, known: "set[tuple[int, int]]") -> No
         if records.press_body(slot)[3:5] not in known:
             _restore(journal, slot, address)
             journal.damaged += 1
+    return journal.damaged - before

@@ -16,14 +16,18 @@ class Runs:
         self.level = bytearray(_ROOM)
         self.ms = [0] * _ROOM
         self.count = 0
+        self.spilt = False  # something found no room: nothing more is taken, or what is apart would look joined
 
     def add(self, level: int, ms: int) -> bool:
         """The input had that level for ``ms`` more; False if there was no room (the caller counts it as blind time)."""
         last = self.count - 1
+        if self.spilt:
+            return False
         if last >= 0 and self.level[last] == level and self.ms[last] < _MOST_MS:
             self.ms[last] += ms
             return True
         if last >= _ROOM - 1:
+            self.spilt = True
             return False
         self.level[last + 1] = level
         self.ms[last + 1] = ms
@@ -89,6 +93,7 @@ class Sampler:
         full = self._fill
         spare = self._spare
         spare.count = 0
+        spare.spilt = False
         self.changed = False
         self._fill = spare  # from here on the timer fills the other one
         self._spare = full
