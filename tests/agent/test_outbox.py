@@ -138,7 +138,7 @@ def test_notices_have_a_bound_and_alarms_pass_it(bench: Bench, monkeypatch: pyte
     for _ in range(2):
         bench.do(notice(), events.NoticeStored)
     assert bench.do(notice(), events.StoreFailed).reason == "2 notices wait already"
-    assert bench.do(notice(merge=True), events.NoticeStored).replaced == 2
+    assert bench.do(notice(merge=True), events.NoticeStored).replaced == 1
     assert bench.do(press(), events.Stored).outcome == "new"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -120,30 +121,42 @@ class Contact:
             self.blind_ms += ms
 
 
+def _lgpio_errors() -> tuple[type[Exception], ...]:
+    """lgpio's own error derives from nothing that could be caught without naming it."""
+    found = getattr(sys.modules.get("lgpio"), "error", None)
+    return () if found is None else (found,)
+
+
 class Pins:
     """The three pins, by gpiozero. ``factory`` is injected; None: lgpio, or what GPIOZERO_PIN_FACTORY names."""
 
     def __init__(self, button: Button, factory: Any = None) -> None:  # noqa: ANN401 - gpiozero has no types
         """Raises OSError with the reason in words if the pins cannot be had."""
-        try:
-            import gpiozero
+        import gpiozero
 
+        devices: list[Any] = []
+
+        def take(kind: Any, gpio: int | None, **how: Any) -> Any:  # noqa: ANN401
+            if gpio is None:
+                return None
+            devices.append(kind(gpio, pin_factory=factory, **how))
+            return devices[-1]
+
+        try:
             if factory is None and "GPIOZERO_PIN_FACTORY" not in os.environ:
                 from gpiozero.pins.lgpio import LGPIOFactory
 
                 factory = LGPIOFactory()
-            self._button = gpiozero.Button(button.gpio, pull_up=True, bounce_time=None, pin_factory=factory)
-            self._beacon = self._output(gpiozero, button.beacon_gpio, factory)
-            self._siren = self._output(gpiozero, button.siren_gpio, factory)
+            self._button = take(gpiozero.Button, button.gpio, pull_up=True, bounce_time=None)
+            self._beacon = take(gpiozero.DigitalOutputDevice, button.beacon_gpio)
+            self._siren = take(gpiozero.DigitalOutputDevice, button.siren_gpio)
         except ImportError as error:
             raise OSError(f"{error}; install safezone[pi]") from None
-        except (OSError, ValueError, RuntimeError, KeyError) as error:  # gpiozero's and lgpio's own derive from these
+        except (OSError, ValueError, gpiozero.GPIOZeroError, *_lgpio_errors()) as error:
+            for device in devices:
+                device.close()
             why = str(error) or type(error).__name__
             raise OSError(f"{why}; is this a Raspberry Pi, and is the agent's user in group gpio?") from None
-
-    @staticmethod
-    def _output(gpiozero: Any, gpio: int | None, factory: Any) -> Any:  # noqa: ANN401
-        return None if gpio is None else gpiozero.DigitalOutputDevice(gpio, pin_factory=factory)
 
     def watch(self, moved: Callable[[], None]) -> None:
         """``moved`` is called, in a thread of the library, at each edge."""

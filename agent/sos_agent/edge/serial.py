@@ -75,7 +75,8 @@ class Ports:
         self._loop = asyncio.get_running_loop()
         self._local: dict[str, LocalPort] = {}
         self._open: dict[str, _Open] = {}
-        self._opening: dict[str, object] = {}
+        self._opening: dict[str, effects.OpenPort] = {}
+        self._working: set[str] = set()
         self._seen: tuple[events.Candidate, ...] | None = None
         self._homes: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -133,17 +134,25 @@ class Ports:
             local.open(partial(self._heard, effect.port, local))
             self._loop.call_soon(self._deliver, events.PortOpened(effect.port))
             return
-        # Opening may hang in a driver; the other poles must not hang with it.
-        attempt = object()
-        self._opening[effect.port] = attempt
-        future = self._loop.run_in_executor(None, open_device, effect.port, effect.baud)
-        future.add_done_callback(partial(self._opened, effect.port, attempt))
+        self._opening[effect.port] = effect
+        if effect.port not in self._working:
+            self._open_in_thread(effect)
 
-    def _opened(self, port: str, attempt: object, future: asyncio.Future[serial.Serial | str]) -> None:
-        device = future.result()
-        if self._opening.get(port) is not attempt:
+    def _open_in_thread(self, effect: effects.OpenPort) -> None:
+        # Opening may hang in a driver; the other poles must not hang with it.
+        self._working.add(effect.port)
+        future = self._loop.run_in_executor(None, open_device, effect.port, effect.baud)
+        future.add_done_callback(partial(self._opened, effect))
+
+    def _opened(self, effect: effects.OpenPort, future: asyncio.Future[serial.Serial | str]) -> None:
+        port, device = effect.port, future.result()
+        self._working.discard(port)
+        wanted = self._opening.get(port)
+        if wanted is not effect:
             if not isinstance(device, str):
                 device.close()
+            if wanted is not None:  # closed and opened again meanwhile: only now is the port free for it
+                self._open_in_thread(wanted)
             return
         del self._opening[port]
         if isinstance(device, str):
@@ -279,8 +288,8 @@ def open_device(port: str, baud: int) -> serial.Serial | str:
 def explain(error: Exception) -> str:
     """Why a port cannot be opened and what to do."""
     number = getattr(error, "errno", None)
-    if number is None and isinstance(error.__context__, OSError):
-        number = error.__context__.errno
+    if number is None and error.__context__ is not None and error.__context__.args:
+        number = error.__context__.args[0]  # termios.error, which pyserial wraps, has no errno
     if number == errno.EACCES:
         return "no permission; run: sudo usermod -aG dialout <user of the agent>, then log in again"
     if number in (errno.EBUSY, errno.EAGAIN):

@@ -146,7 +146,7 @@ def store_notice(db: sqlite3.Connection, effect: effects.StoreNotice) -> events.
     same = (effect.pole, effect.kind, effect.on)
     if effect.merge and effect.detail is None:
         query = "SELECT number, merged FROM notice WHERE pole = ? AND kind = ? AND state = ? AND detail IS NULL"
-        found = db.execute(query + " ORDER BY number DESC LIMIT 1", same).fetchone()
+        found = db.execute(query + " ORDER BY number LIMIT 1", same).fetchone()
         if found is not None:
             replaced, merged = int(found[0]), int(found[1]) + 1
             db.execute("DELETE FROM notice WHERE number = ?", (replaced,))
@@ -156,9 +156,8 @@ def store_notice(db: sqlite3.Connection, effect: effects.StoreNotice) -> events.
     values = (*same, effect.value, merged, _timebase(db, effect.timebase), effect.at_ms, detail)
     insert = "INSERT INTO notice (pole, kind, state, value, merged, timebase, at_ms, detail) VALUES (?,?,?,?,?,?,?,?)"
     number = db.execute(insert, values).lastrowid
-    if effect.detail is None:
-        change = "INSERT OR IGNORE INTO fault VALUES (?, ?)"
-        db.execute(change if effect.on else "DELETE FROM fault WHERE pole = ? AND kind = ?", same[:2])
+    change = "INSERT OR IGNORE INTO fault VALUES (?, ?)"
+    db.execute(change if effect.on else "DELETE FROM fault WHERE pole = ? AND kind = ?", same[:2])
     return events.NoticeStored(effect, int(number or 0), replaced)
 
 
