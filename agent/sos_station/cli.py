@@ -49,6 +49,8 @@ class AlarmPage(msgspec.Struct, frozen=True, kw_only=True):
 # Rows a request: what the station puts into one answer at most.
 PAGE_ROWS = 100
 WATCH_EVERY_S = 1.0
+# Rows that a change shows: an incident may have hundreds of presses.
+SHOWN_ROWS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -124,6 +126,7 @@ def show(
     number: NumberArgument, site: SiteOption = "betong", broker: BrokerOption = None, as_json: JsonOption = False
 ) -> None:
     """One alarm: what happened to it, when and by whom, and the other presses of its incident."""
+    _check_number(number)
     answer = _run(site, broker, lambda terminal: _show(terminal, number))
     alarm, *others = answer.alarms
     if as_json:
@@ -254,6 +257,7 @@ def _act(
     as_json: bool,
 ) -> None:
     """One change, from looking at the alarm to showing what was covered."""
+    _check_number(number)
     who = officer or os.environ.get("USER", "")
     if not who:
         raise UserError("who acts? Give --officer NAME")
@@ -275,9 +279,19 @@ def _act(
     else:
         from sos_station import screen
 
-        screen.console().print(screen.alarm_table(answer.alarms))
+        console = screen.console()
+        console.print(screen.alarm_table(answer.alarms[:SHOWN_ROWS]))
+        if len(answer.alarms) > SHOWN_ROWS and not answer.hint:
+            console.print(f"{len(answer.alarms)} presses covered, the newest {SHOWN_ROWS} shown")
     if answer.hint:
         _say(answer.hint)
+
+
+def _check_number(number: str) -> None:
+    from sos_station.core.desk import number_of
+
+    if number and number_of(number) is None:
+        raise UserError(f"'{number}' is no alarm number; 'safezone alarms list' shows them")
 
 
 async def _show(terminal: Terminal, number: str) -> DeskAnswer:

@@ -19,6 +19,9 @@ from sos_edge import mqtt
 
 # An officer waits for a list this long at most; the station answers within some milliseconds.
 ANSWER_TIMEOUT_S = 5.0
+# The request is sent again as often as this: the station may have started after the first. Where every broker says
+# that it is off, one round is enough.
+AGAIN_S = 1.0
 
 
 class Terminal:
@@ -53,19 +56,31 @@ class Terminal:
         request = msgspec.structs.replace(request, number=os.urandom(8).hex())
         answer: asyncio.Future[DeskAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[request.number] = request, answer
-        for broker, link in self._links.items():
-            if link.connected:
-                self._send(link, request)
-            elif broker in self._reasons:
-                self._reasons.pop(broker)
-                link.connect("")
+        self._send_all(request)
+        for broker in list(self._reasons):
+            del self._reasons[broker]
+            self._links[broker].connect("")
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                return await answer
-        except TimeoutError:
-            raise SafezoneError(self._why_not()) from None
+            for _ in range(round(ANSWER_TIMEOUT_S / AGAIN_S)):
+                await asyncio.wait([answer], timeout=AGAIN_S)
+                if answer.done() or self._is_off():
+                    break
+                self._send_all(request)
         finally:
             del self._waiting[request.number]
+        if not answer.done():
+            raise SafezoneError(self._why_not())
+        return answer.result()
+
+    def _send_all(self, request: DeskRequest) -> None:
+        for link in self._links.values():
+            if link.connected:
+                self._send(link, request)
+
+    def _is_off(self) -> bool:
+        """Every broker that can be asked says that the station program is not there."""
+        known = [self._states.get(broker, False) for broker, link in self._links.items() if link.connected]
+        return bool(known) and not any(known)
 
     def _connect(self) -> None:
         for link in self._links.values():
@@ -109,5 +124,6 @@ class Terminal:
         if not any(link.connected for link in self._links.values()):
             reasons = "; ".join(self._reasons.values()) or "no answer in time"
             return f"no broker can be reached: {reasons}"
-        known = "it says that it is off" if self._states and not any(self._states.values()) else "it may hang"
-        return f"the station '{self._station}' does not answer within {ANSWER_TIMEOUT_S:.0f} s: {known}; start it"
+        if self._is_off():
+            return f"the station '{self._station}' does not answer: it is off as far as its brokers know; start it"
+        return f"the station '{self._station}' does not answer within {ANSWER_TIMEOUT_S:.0f} s; look whether it hangs"

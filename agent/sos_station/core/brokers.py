@@ -17,6 +17,8 @@ BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 250, 5_000
 CONNECT_TIMEOUT_MS = 20_000
 # Our own state comes back through each broker: a connection through which it does not is dead, whatever TCP says.
 ECHO_EVERY_MS, ECHO_LOST_MS = 5_000, 15_000
+# Another station program says its state as often as we do: after three that did not come it has gone.
+RIVAL_GONE_MS = 15_000
 # A broker that is away for longer than a restart takes is a fault.
 BROKER_LOST_MS = 10_000
 
@@ -43,6 +45,7 @@ class _Broker:
     lost_since_ms: int | None = None
     good_wall_ms: int = 0  # when it was last up
     fault: bool | None = None  # None: not known; a fault may stand open from before a restart
+    rival_ms: int | None = None  # when another station program was last heard here
 
 
 def shown(broker: str) -> str:
@@ -58,9 +61,12 @@ class Brokers:
         self._topic = topics.of_station(station, "state")
         self._brokers = {broker: _Broker() for broker in brokers}
         self._stream: Stream | None = None
+        self._run = ""  # begins each session of ours: what we said on an earlier connection is known as ours
+        self._sessions = 0
 
     def start(self, stream: Stream, now: Stamp) -> list[Effect]:
         self._stream = stream
+        self._run = stream.take(8).hex()
         for broker in self._brokers.values():
             broker.lost_since_ms = broker.due_ms = now.mono_ms
         return self.tick(now)
@@ -109,11 +115,20 @@ class Brokers:
             return self._say_state(name, now)
         if state.session == broker.session:
             broker.echo_ms = now.mono_ms
-        elif not retained and state.session not in {other.session for other in self._brokers.values()}:
-            # Both answer every agent, and each holds what the other lacks.
-            why = "another station program answers under this name; stop one of the two"
-            return [Log("error", "second_station", (("broker", shown(name)), ("session", state.session), ("why", why)))]
+        elif not retained and not state.session.startswith(self._run):
+            return self._rival(name, broker, state, now)
         return []
+
+    def _rival(self, name: str, broker: _Broker, state: State, now: Stamp) -> list[Effect]:
+        """Two stations under one name answer every agent, and each holds alarms that the other lacks."""
+        known, broker.rival_ms = broker.rival_ms is not None, now.mono_ms
+        if known:
+            return []
+        why = "another station program answers under this name; stop one of the two"
+        return [
+            SetFault(self._station, shown(name), "second_station", True, now),
+            Log("error", "second_station", (("broker", shown(name)), ("session", state.session[:64]), ("why", why))),
+        ]
 
     def next_ms(self) -> int | None:
         waits = [broker.due_ms for broker in self._brokers.values()]
@@ -122,6 +137,7 @@ class Brokers:
             for broker in self._brokers.values()
             if broker.lost_since_ms is not None and not broker.fault
         ]
+        waits += [broker.rival_ms + RIVAL_GONE_MS for broker in self._brokers.values() if broker.rival_ms is not None]
         return min(waits) if waits and self._stream else None
 
     def tick(self, now: Stamp) -> list[Effect]:
@@ -135,8 +151,8 @@ class Brokers:
     def _due(self, name: str, broker: _Broker, now: Stamp) -> list[Effect]:
         if broker.state == DOWN:
             self._move(broker, "due")
-            assert self._stream is not None
-            broker.session = self._stream.take(8).hex()
+            self._sessions += 1
+            broker.session = f"{self._run}-{self._sessions}"
             broker.due_ms = now.mono_ms + CONNECT_TIMEOUT_MS
             return [Connect(name, broker.session, self._topic, self._state(broker, now, online=False))]
         if broker.state == CONNECTING or now.mono_ms - broker.echo_ms >= ECHO_LOST_MS:
@@ -146,6 +162,9 @@ class Brokers:
         return self._say_state(name, now)
 
     def _check_fault(self, name: str, broker: _Broker, now: Stamp) -> list[Effect]:
+        if broker.rival_ms is not None and now.mono_ms >= broker.rival_ms + RIVAL_GONE_MS:
+            broker.rival_ms = None
+            return [SetFault(self._station, shown(name), "second_station", False, now)]
         if broker.fault or broker.lost_since_ms is None or now.mono_ms < broker.lost_since_ms + BROKER_LOST_MS:
             return []
         broker.fault = True

@@ -141,8 +141,8 @@ def in_words(span_ms: int) -> str:
 def changed_hint(moved: int, still_waiting: int, shown: tuple[AlarmView, ...]) -> str:
     """What the officer should know beyond the rows: how many were covered, what came in meanwhile."""
     hints = []
-    if moved > len(shown):
-        hints.append(f"{moved} presses covered, the newest {len(shown)} shown")
+    if moved > len(shown):  # more than one answer holds
+        hints.append(f"{moved} presses covered")
     if still_waiting:
         presses = "1 press" if still_waiting == 1 else f"{still_waiting} presses"
         hints.append(f"{presses} of this incident still {'waits' if still_waiting == 1 else 'wait'} for an officer")

@@ -1,0 +1,169 @@
+"""The fault table: notices and health open and end faults; records are kept for two years."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.station.world import World, alarm
+
+from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Receipt
+from sos_station.core import faults
+from sos_wire.messages import KINDS
+
+
+def notice(number: int, kind: str, on: bool = True, **more: Any) -> Notice:
+    usual: dict[str, Any] = {"outbox": "o1", "pole": "merlin-1", "wall_ms": 1_799_999_999_000, "clock": "synced"}
+    return Notice(number=number, kind=kind, on=on, **{**usual, **more})
+
+
+def health(session: str = "s1", *, link: bool = True, disk_ok: bool = True, poles: tuple[str, ...] = ()) -> Health:
+    pole = PoleHealth(pole="merlin-1", link=link, faults=poles)
+    return Health(session=session, uptime_ms=1, clock="synced", outbox_waiting=0, disk_ok=disk_ok, poles=(pole,))
+
+
+def _open(world: World) -> set[tuple[str, str, str]]:
+    return set(world.faults())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_notice_has_a_meaning(kind: str) -> None:
+    fault, does = faults.meaning(kind, True)
+    assert does in (faults.OPENS, faults.ENDS, faults.HAPPENS, faults.DETAIL)
+    assert fault or does == faults.DETAIL
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        (("tamper", True), ("tamper", False)),
+        (("mains_lost", True), ("mains_back", True)),
+        (("link_lost", True), ("link_back", True)),
+        (("loop_open", True), ("loop_open", False)),
+        (("of_a_later_release", True), ("of_a_later_release", False)),
+    ],
+)
+def test_notices_open_and_end_faults(begins: tuple[str, bool], ends: tuple[str, bool]) -> None:
+    world = World()
+    world.send("notice", notice(1, *begins, value=7))
+    fault = world.faults()["merlin", "merlin-1", begins[0]]
+    assert (fault.since_wall_ms, fault.value, fault.count) == (1_799_999_999_000, 7, 1)
+    world.send("notice", notice(2, *ends))
+    assert _open(world) == set()
+    assert world.alarms() == ()
+
+
+def test_a_notice_is_receipted_after_its_commit_and_counted_once() -> None:
+    world = World(slow_disk=True)
+    for _ in range(2):
+        world.send("notice", notice(1, "tamper", merged=4))
+    assert world.told("receipt", Receipt) == []
+    world.commit()
+    world.slow_disk = False
+    world.send("notice", notice(1, "tamper", merged=4))
+    told = world.told("receipt", Receipt)
+    assert [(receipt.outbox, receipt.notices) for receipt in told] == [("o1", (1,)), ("o1", (1,))]
+    assert world.faults()["merlin", "merlin-1", "tamper"].count == 5
+
+
+def test_a_repeated_fault_is_one_fault_counted() -> None:
+    world = World()
+    for number in range(3):
+        world.send("notice", notice(number, "chatter"))
+    assert world.faults()["merlin", "merlin-1", "chatter"].count == 3
+
+
+def test_what_only_happens_is_recorded_as_ended() -> None:
+    world = World()
+    world.send("notice", notice(1, "pole_restarted", value=2))
+    assert _open(world) == set()
+    assert world.faults(everything=True)["merlin", "merlin-1", "pole_restarted"].until_wall_ms
+
+
+def test_how_long_it_was_held_reaches_the_alarm_whichever_comes_first() -> None:
+    world = World()
+    for press in (1, 2):
+        detail = notice(press, "press_detail", detail=Detail(id=alarm(press).id, held_ms=3_000 + press))
+        order: list[tuple[str, Any]] = [("alarm", alarm(press)), ("notice", detail)]
+        for leaf, payload in order if press == 1 else reversed(order):
+            world.send(leaf, payload)
+    assert [row.held_ms for row in world.alarms()] == [3_001, 3_002]
+
+
+def test_health_opens_and_ends_what_notices_missed() -> None:
+    world = World()
+    world.send("health", health())
+    good_wall_ms = world.wall_ms
+    world.pass_ms(2_000)
+    world.send("health", health(poles=("lamp_fault",), disk_ok=False))
+    assert _open(world) == {("merlin", "merlin-1", "lamp_fault"), ("merlin", "", "disk_full")}
+    assert world.faults()["merlin", "merlin-1", "lamp_fault"].last_good_wall_ms == good_wall_ms
+    world.send("health", health(link=False, poles=()))
+    assert _open(world) == {("merlin", "merlin-1", "lamp_fault"), ("merlin", "merlin-1", "link_lost")}
+    world.send("health", health())
+    assert _open(world) == set()
+
+
+def test_health_after_a_lost_end_notice_ends_the_fault() -> None:
+    world = World()
+    world.send("health", health())
+    world.send("notice", notice(1, "tamper"))
+    world.send("health", health())
+    assert _open(world) == set()
+
+
+def test_health_that_changes_nothing_writes_nothing() -> None:
+    world = World()
+    world.send("health", health())
+    commits = world.commits
+    for _ in range(50):
+        world.send("health", health())
+    assert world.commits == commits
+
+
+def test_retained_health_counts_once_its_session_is_heard_alive() -> None:
+    world = World()
+    world.send("health", health("s1", poles=("tamper",)), retained=True)
+    world.send("health", health("old", poles=("tamper",)), point="market", retained=True)
+    assert _open(world) == set()
+    world.probe(session="s1")
+    world.probe(point="market", session="new")
+    assert _open(world) == {("merlin", "merlin-1", "tamper")}
+
+
+def test_poles_of_another_point_are_not_believed() -> None:
+    world = World()
+    world.send("health", health(poles=("tamper",)), point="market")
+    assert _open(world) == set()
+
+
+def test_faults_that_the_disk_did_not_take_are_written_when_it_does() -> None:
+    world = World()
+    world.probe()
+    world.full_disk = True
+    world.pass_ms(20_000)
+    world.full_disk = False
+    world.probe(point="market")
+    assert ("merlin", "", "point_lost") in _open(world)
+
+
+def test_old_fault_records_go_after_two_years_and_open_ones_stay() -> None:
+    world = World()
+    world.send("notice", notice(1, "tamper", clock="unset"))
+    world.send("notice", notice(2, "pole_restarted", clock="unset"))
+    world.now_ms += faults.KEEP_MS + 10
+    world.wall_ms += faults.KEEP_MS + 10
+    world.start()
+    world.pass_ms(1_000)
+    assert set(world.faults(everything=True)) >= {("merlin", "merlin-1", "tamper")}
+    assert ("merlin", "merlin-1", "pole_restarted") not in world.faults(everything=True)
+
+
+def test_a_clock_that_was_never_set_forgets_nothing() -> None:
+    world = World()
+    world.send("notice", notice(2, "pole_restarted", clock="unset"))
+    world.quality = "unset"
+    world.wall_ms += faults.KEEP_MS + 10
+    world.start()
+    world.pass_ms(1_000)
+    assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
