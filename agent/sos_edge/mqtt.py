@@ -296,7 +296,7 @@ class MqttLink:
         client, sock = self._client, self._socket
         self._client = self._socket = None
         if client is not None:
-            client.on_disconnect = None
+            client.on_disconnect = client.on_socket_close = None  # paho calls them even when it is collected
             if not abrupt:
                 client.disconnect()
         if sock is not None and sock.fileno() >= 0:
