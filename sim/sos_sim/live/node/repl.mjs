@@ -2,6 +2,8 @@
 const CTRL_A = 0x01;
 const CTRL_C = 0x03;
 const CTRL_D = 0x04;
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
 const RAW_PROMPT = "raw REPL; CTRL-B to exit\r\n>";
 const FRIENDLY_PROMPT = '\r\nType "help()" for more information.\r\n>>> ';
 const RAW_PASTE = [0x05, 0x41, 0x01]; // asks whether raw-paste mode is there; answered with "R\0": known, not offered
@@ -24,6 +26,7 @@ export class Repl {
   // What the interpreter prints goes to the port; the prompts tell which mode it is in.
   printed(byte) {
     if (this.muted) return;
+    if (byte === LINE_FEED && !this.tail.endsWith("\r")) this.printed(CARRIAGE_RETURN); // as a board's print does
     this.board.usbOut.push(Buffer.from([byte]));
     this.tail = (this.tail + String.fromCharCode(byte)).slice(-FRIENDLY_PROMPT.length);
     if (this.tail.endsWith(RAW_PROMPT)) this.raw = this.empty = true;
@@ -47,7 +50,7 @@ export class Repl {
     }
     this.asked = 0;
     if (this.raw) this.empty = char === CTRL_C || char === CTRL_D;
-    this.board.running = char === CTRL_D || char === 0x0d;
+    this.board.running = char === CTRL_D || char === CARRIAGE_RETURN;
     const ended = this.mp.replProcessChar(char);
     this.board.running = false;
     if (ended) this.#softReset();
