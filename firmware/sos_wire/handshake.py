@@ -96,12 +96,3 @@ def open_hello(frame: Frame, seal: Seal) -> "Hello | None":
     if frame.kind != HELLO or len(frame.body) < HELLO_BYTES or not seal.check(frame.signed, frame.tag):
         return None
     return Hello(frame.body)
-
-
-def diagram(role: int) -> str:
-    """The table of that role as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", "    [*] --> closed"]
-    table = TABLES[role]
-    for state, event in table:
-        lines.append("    " + state + " --> " + table[(state, event)] + ": " + event)
-    return "\n".join(lines)
