@@ -21,7 +21,9 @@ class Runs:
     def add(self, level: int, ms: int) -> bool:
         """The input had that level for ``ms`` more; False if there was no room (the caller counts it as blind time)."""
         last = self.count - 1
-        if self.spilt:
+        if last < 0:
+            self.spilt = False  # somebody took what was there
+        elif self.spilt:
             return False
         if last >= 0 and self.level[last] == level and self.ms[last] < _MOST_MS:
             self.ms[last] += ms
@@ -93,7 +95,6 @@ class Sampler:
         full = self._fill
         spare = self._spare
         spare.count = 0
-        spare.spilt = False
         self.changed = False
         self._fill = spare  # from here on the timer fills the other one
         self._spare = full
