@@ -114,7 +114,7 @@ class MqttLink:
         self._loop = asyncio.get_running_loop()
         self._session = ""
         self._attempt = 0
-        self._thread: threading.Thread | None = None
+        self._trying = False  # an attempt's thread has not told its end yet
         self._client: Client | None = None
         self._socket: socket.socket | None = None
         self._writing = False
@@ -131,7 +131,7 @@ class MqttLink:
         """
         self._drop(abrupt=True)
         self._session = session
-        if self._thread is not None and self._thread.is_alive():
+        if self._trying:
             # A resolver that hangs cannot be interrupted; more threads of the kind would only pile up.
             self._post(Disconnected(self.broker, "the attempt before has not ended yet"))
             return
@@ -151,10 +151,11 @@ class MqttLink:
         if self._address.user:
             client.username_pw_set(self._address.user, self._address.password)
         work = partial(self._open, client, self._attempt)
-        self._thread = threading.Thread(target=work, name="mqtt-connect", daemon=True)
+        thread = threading.Thread(target=work, name="mqtt-connect", daemon=True)
         # One time-out for name and TCP together with TLS, whatever paho and the resolver do.
         self._timer = self._loop.call_later(2 * STEP_TIMEOUT_S, self._give_up, self._attempt)
-        self._thread.start()
+        self._trying = True
+        thread.start()
 
     def close(self) -> None:
         """End the connection or the attempt in order (the broker forgets the will). No Disconnected follows."""
@@ -205,6 +206,7 @@ class MqttLink:
     # --- on the loop
 
     def _opened(self, client: Client, attempt: int, reason: str) -> None:
+        self._trying = False
         sock = client.socket()
         if attempt != self._attempt or sock is None or reason:
             if isinstance(sock, socket.socket):
