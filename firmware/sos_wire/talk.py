@@ -83,12 +83,20 @@ class Talk:
         refusal = ""
         for index in (LIVE, BACKLOG):
             number = body[1 + 2 * index] | body[2 + 2 * index] << 8
-            trip_ms = self.lanes[index].acknowledged(number, now)
+            lane = self.lanes[index]
+            trip_ms = lane.acknowledged(number, now)
             if trip_ms >= 0:
                 self._pace.measured(trip_ms)
             elif trip_ms != NEVER:
                 refusal = "ack"
+            if lane.resend_at == NEVER and lane.waiting:  # some of the window came through, the rest goes on waiting
+                self._arm(index, now)
         return refusal
+
+    def _arm(self, index: int, now: int) -> None:
+        lane = self.lanes[index]
+        most_ms = LIVE_REPEAT_MS if index == LIVE and lane.tries < LIVE_REPEATS else MAX_TIMEOUT_MS
+        lane.resend_at = self._pace.deadline(now, lane.tries, most_ms)
 
     def _hear_answer(self, now: int) -> None:
         if self._beat_tries == 1:
@@ -133,8 +141,7 @@ class Talk:
             if lane.ready:
                 place = lane.next(now)
                 if lane.resend_at == NEVER:
-                    most_ms = LIVE_REPEAT_MS if index == LIVE and lane.tries < LIVE_REPEATS else MAX_TIMEOUT_MS
-                    lane.resend_at = self._pace.deadline(now, lane.tries, most_ms)
+                    self._arm(index, now)
                 return self._build(
                     MESSAGE, struct.pack("<BH", index, lane.number(place)) + lane.queue[place], uptime_ms
                 )
