@@ -297,12 +297,14 @@ class MqttLink:
             self._timer = None
         client, sock = self._client, self._socket
         self._client = self._socket = None
+        # First of all, while the file's number is ours: paho closes it by itself once it has said goodbye.
+        if sock is not None and sock.fileno() >= 0:
+            self._unwatch(sock)
         if client is not None:
             client.on_disconnect = client.on_socket_close = None  # paho calls them even when it is collected
             if not abrupt:
                 client.disconnect()
-        if sock is not None and sock.fileno() >= 0:
-            self._unwatch(sock)
+        if sock is not None:
             sock.close()
 
     def _unwatch(self, sock: socket.socket) -> None:
