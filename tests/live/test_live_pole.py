@@ -26,9 +26,9 @@ SLACK_MS = 150
 CALM_S = 0.35  # after its start a pole must see a released button for 250 ms before a press counts
 
 
-def settings(name: str = "merlin-1", address: int = 1, kind: str = "uart") -> dict[str, Any]:
-    """settings.json of a pole on a Pico."""
-    board = json.loads((data_dir("boards") / "pico.json").read_text())
+def settings(name: str = "merlin-1", address: int = 1, kind: str = "uart", chip: str = "pico") -> dict[str, Any]:
+    """settings.json of a pole on that board."""
+    board = json.loads((data_dir("boards") / f"{chip}.json").read_text())
     link = {"kind": kind, "baud": 115200}
     return {"version": 1, "pole": name, "address": address, "key": KEY.hex(), "link": link, "board": board}
 
@@ -36,10 +36,10 @@ def settings(name: str = "merlin-1", address: int = 1, kind: str = "uart") -> di
 class Bench:
     """A pole, its cable, and a peer that hangs up and calls again when told to."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path, chip: str = "pico", **options: Any) -> None:
         self.folder = folder
         self.cable = Cable(folder / "tty")
-        self.pole = LivePole(settings(), folder / "flash", self.cable, **options)
+        self.pole = LivePole(settings(chip=chip), folder / "flash", self.cable, **options)
         self.seen: list[Change] = []
         self.pole.subscribe(self.seen.append)
         self.peers: list[Peer] = []
@@ -103,6 +103,21 @@ def test_a_press_lights_the_lamp_and_the_lamp_follows_the_station(tmp_path: Path
             peer.tell("closed", press)
             await b.pole.wait_look("in_service", 5)
             assert not b.pole.beacon and len(peer.presses) == 1 and not b.kinds("crash")
+
+    run(story)
+
+
+@pytest.mark.parametrize("chip", ["pico2", "esp32"])
+def test_the_other_boards(tmp_path: Path, chip: str) -> None:
+    async def story() -> None:
+        async with bench(tmp_path, chip=chip) as b:
+            peer = await b.peer()
+            await b.pole.wait_look("in_service", 5)
+            await b.pole.press(300)
+            await b.pole.wait_look("received", 5)
+            await b.pole.restart()
+            await peer.until(lambda: peer.links[1].opened == 2, 5)
+            assert len(peer.presses) == 1 and peer.links[1].peer[1] == 2 and not b.kinds("crash")
 
     run(story)
 

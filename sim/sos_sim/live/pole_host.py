@@ -276,6 +276,8 @@ class LivePole:
                     answer.set_result(event)
             case {"ev": "input", "inputs": levels, "t": t}:
                 self._tell("input", levels, t)
+            case {"ev": "hush"}:
+                self.cable.hush(self.name)
             case {"ev": "started" | "reset" as kind, "cause": cause, "t": t}:
                 self._power_cycled(kind)
                 self._tell(kind, cause, t)

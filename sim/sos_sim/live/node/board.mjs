@@ -23,6 +23,8 @@ export class Board {
     this.changed = null; // outputs that changed since they were last told
     this.timers = new Map();
     this.dark = []; // [from, until] of flash work, interrupts off
+    const { link, board } = config.settings;
+    this.driver = link?.kind === "rs485" ? `pin${board.uart.de}` : null; // the pin that lets this end talk on a pair
     this.uart = null; // {baud, buffer, room, busyUntil}
     this.usbIn = [];
     this.usbOut = [];
@@ -80,8 +82,14 @@ export class Board {
   put(name, value) {
     if (this.outputs.get(name) === value) return;
     this.outputs.set(name, value);
+    if (name === this.driver) return value || this.#releaseLine();
     (this.changed ??= { at: 0, pins: {} }).pins[name] = value;
     this.changed.at = now();
+  }
+
+  // The driver of a shared pair was switched off: what has not left the UART yet reaches nobody.
+  #releaseLine() {
+    if (this.uart?.busyUntil > now()) say({ ev: "hush" });
   }
 
   tell() {
@@ -213,7 +221,8 @@ export class Board {
         this.busyAt = now();
         const bytes = Buffer.from(this.view(address, size));
         this.uart.busyUntil = Math.max(this.uart.busyUntil, this.busyAt) + (size * 10000) / this.uart.baud;
-        say({ ev: "uart", hex: bytes.toString("hex") }, this.busyAt);
+        const driven = !this.driver || this.outputs.get(this.driver);
+        if (driven) say({ ev: "uart", hex: bytes.toString("hex") }, this.busyAt);
         return size;
       },
       uart_busy_us: () => Math.max(0, Math.ceil(((this.uart?.busyUntil ?? 0) - now()) * 1000)),
