@@ -107,6 +107,8 @@ class Terminal:
             state = decode(event.payload, State)
             self._states[event.broker] = isinstance(state, State) and state.online
             return
+        if event.topic != self._topic:
+            return  # some brokers send retained messages that nobody subscribed to
         answer = decode(event.payload, DeskAnswer)
         if isinstance(answer, Refused):
             self._fail(f"the station's answer cannot be read ({answer.reason}); update this program or the station's")
