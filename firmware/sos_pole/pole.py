@@ -385,6 +385,8 @@ class Pole:
             wake_ms = min(wake_ms, debounce.wake())
         if self.journal.entries and self._up:
             wake_ms = min(wake_ms, max(_SHORT_WAKE_MS, ticks_diff(self._offer_at, now)))
+        elif not self.journal.entries and self.journal.due():
+            wake_ms = min(wake_ms, REST_MS)
         wake_ms = min(wake_ms, self._lamp_ms)
         if self.out.hertz or self.out.beacon:
             wake_ms = min(wake_ms, self._sound_ms)

@@ -28,6 +28,7 @@ class Agent:
         self.service = "in_service"
         self.stages: tuple[str, ...] = ("held", "received")
         self._session = 0
+        self._untold: list[bytes] = []
 
     def hear(self, data: bytes, now: int) -> None:
         for frame in self.line.feed(data, now):
@@ -39,13 +40,15 @@ class Agent:
                 for stage in self.stages:
                     self.tell(Progress(message.incarnation, message.boot, message.press, stage))
 
-    def tell(self, message: Progress | Service | Command) -> bool:
-        return self.link.send(LIVE, message.pack())
+    def tell(self, message: Progress | Service | Command) -> None:
+        self._untold.append(message.pack())
 
     def speak(self, now: int) -> bytes:
         if self.link.opened != self._session and self.link.up:
             self._session = self.link.opened
-            self.tell(Service(self.service))
+            self._untold.insert(0, Service(self.service).pack())
+        while self._untold and self.link.send(LIVE, self._untold[0]):
+            self._untold.pop(0)
         out = b""
         while (wire := self.link.poll(now, now)) is not None:
             out += wire
@@ -113,12 +116,23 @@ class Rig:
     def run(self, ms: int, until: Callable[[], bool] | None = None) -> bool:
         """Let time pass; True as soon as ``until`` holds."""
         assert ms < MOST_STEPS
-        for _ in range(ms):
+        end = self.now + ms
+        while self.now < end:
             if until is not None and until():
                 return True
             self._millisecond()
-            self.now += 1
+            jump_ms = 1 if until else self._idle_ms()
+            self.now = max(self.now + 1, min(end - 2, self.now + jump_ms))
         return until is not None and until()
+
+    def _idle_ms(self) -> int:
+        """How long nothing can happen: then time may jump, ending on an even millisecond, when samples are taken."""
+        if self._up or self._down or any(sampler.changed for sampler in self.samplers):
+            return 1
+        idle_ms = self._wake_ms - (self.now - self._stepped_at)
+        if self.agent is not None:
+            idle_ms = min(idle_ms, self.agent.link.wake(self.now))
+        return (idle_ms - 2) & ~1 if idle_ms > 4 and self.now % 2 == 0 else 1
 
     def _millisecond(self) -> None:
         if self.now % 2 == 0:

@@ -87,7 +87,7 @@ def test_a_cut_at_every_byte(scenario: Callable[[Model], None], presses: int, le
     assert whole.cuts == 0
     total = whole.flash.writes - start
     erasing = total > 4096
-    for byte in range(0, total, 1 if not erasing else 7):
+    for byte in range(0, total, 1 if not erasing else 11):
         model = _adopted(content)
         model.flash.tear_at = model.flash.writes + byte
         scenario(model)
