@@ -23,7 +23,7 @@ from sos_contract.payloads import (
 )
 from sos_station.core import effects as fx
 from sos_station.core import events as ev
-from sos_station.core.inbox import MAX_STORES, classify, content
+from sos_station.core.inbox import MAX_BACKLOG_STORES, MAX_STORES, classify, content
 
 
 def test_nothing_is_receipted_before_its_commit() -> None:
@@ -209,6 +209,27 @@ def test_a_hanging_disk_bounds_what_waits() -> None:
     world.send("alarm", alarm(MAX_STORES + 10))
     world.commit()
     assert alarm(MAX_STORES + 10).id in world.receipts()
+
+
+@pytest.mark.parametrize("full_disk", [False, True])
+def test_a_backlog_goes_to_disk_in_small_parts_and_a_live_press_at_once(full_disk: bool) -> None:
+    world = World(slow_disk=True)
+    for press in range(100):
+        world.send("alarm", alarm(press, lane="backlog"))
+    world.send("alarm", alarm(500))
+    under_way = [store.alarm.id.press for store in world.stores if isinstance(store, fx.StoreAlarm)]
+    assert under_way == [*range(MAX_BACKLOG_STORES), 500]
+    world.full_disk = full_disk
+    world.commit()
+    world.full_disk = False
+    assert (alarm(500).id in world.receipts()) != full_disk
+    for _ in range(10):
+        world.commit()
+    assert len(world.receipts()) == (101 if not full_disk else 100 - MAX_BACKLOG_STORES)
+    for press in range(100):
+        world.send("alarm", alarm(press, lane="backlog"))
+        world.commit()
+    assert {identity.press for identity in world.receipts()} >= set(range(100))
 
 
 def test_a_receipt_goes_back_where_the_alarm_came_from() -> None:

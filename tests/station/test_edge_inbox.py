@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.station.world import A, alarm
 
+from sos_contract.errors import SafezoneError
 from sos_contract.payloads import DeskRequest
 from sos_edge.lock import LockedError
 from sos_station.core import effects as fx
@@ -48,6 +50,9 @@ class Desk:
             while not done(self.events):
                 self._heard.clear()
                 await self._heard.wait()
+
+    def failed(self) -> int:
+        return sum(len(event.effects) for event in self.events if isinstance(event, ev.CommitFailed))
 
     def stored(self) -> int:
         return sum(len(event.results) for event in self.events if isinstance(event, ev.Committed))
@@ -171,6 +176,33 @@ def test_an_inbox_that_is_removed_fails_and_says_why(tmp_path: Path) -> None:
         assert "removed" in desk.events[-1].reason
 
     _run(tmp_path, work)
+
+
+def test_a_full_disk_fails_the_store_and_the_next_one_with_room_succeeds(tmp_path: Path) -> None:
+    async def work(desk: Desk) -> None:
+        limit = partial(desk.inbox._writer.submit, done=lambda _: None)
+        limit(lambda connection: connection.execute("PRAGMA max_page_count = 24").fetchone())
+        for press in range(2_000):
+            desk.inbox.store(store(press))
+        await desk.until(lambda _: desk.stored() + desk.failed() == 2_000)
+        assert desk.failed() > 0
+        assert "full" in next(event.reason for event in desk.events if isinstance(event, ev.CommitFailed))
+        limit(lambda connection: connection.execute("PRAGMA max_page_count = 100000").fetchone())
+        before = desk.stored()
+        desk.inbox.store(store(9_999))
+        await desk.until(lambda _: desk.stored() == before + 1)
+
+    _run(tmp_path, work)
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    async def main() -> None:
+        Inbox(tmp_path / "file", deliver=lambda _: None, wall_ms=0)
+
+    with pytest.raises(SafezoneError, match=r"cannot keep the inbox here .*station\.data"):
+        asyncio.run(main())
 
 
 _KILLED = """

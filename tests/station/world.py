@@ -117,12 +117,15 @@ class World:
 
     def handle(self, event: ev.Event) -> None:
         self._queue.append(event)
+        self._work()
+        while self.stores and not self.slow_disk:
+            self.commit()
+
+    def _work(self) -> None:
+        """Until nothing is left to do but for the disk."""
         for _ in range(MAX_TURNS):
             if not self._queue:
-                if self.slow_disk or not self.stores:
-                    return
-                self.commit()
-                continue
+                return
             for effect in self.station.handle(self._queue.popleft(), self.now_ms):
                 if self.crash_after is not None:
                     if self.crash_after == 0:
@@ -155,6 +158,8 @@ class World:
     def commit(self) -> None:
         """The disk takes, or refuses, all that waits for it."""
         stores, self.stores = tuple(self.stores), []
+        if not stores:
+            return
         if self.full_disk:
             self._queue.append(ev.CommitFailed(stores, "disk full"))
         else:
@@ -163,14 +168,7 @@ class World:
             self.disk.execute("COMMIT")
             self.commits += 1
             self._queue.append(ev.Committed(tuple((effect, made[0]) for effect, made in done), done[-1][1][1]))
-        if self.slow_disk:
-            slow, self.slow_disk = self.slow_disk, False
-            self._drain()
-            self.slow_disk = slow
-
-    def _drain(self) -> None:
-        if self._queue:
-            self.handle(self._queue.popleft())
+        self._work()
 
     # --- peers
 

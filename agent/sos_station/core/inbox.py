@@ -6,7 +6,7 @@ an alarm that was there before is receipted again in the same words, since its f
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -49,6 +49,9 @@ MAX_TRANSIT_MS = 3_600_000
 MAX_IDENTITIES = 200
 # Stores under way. Agents keep 64 in flight and offer again: more than this waits only while the disk hangs.
 MAX_STORES = 5_000
+# Of the backlog lane so many share a commit at most, the rest waits here: a press from just now, which no backlog may
+# delay, then waits for one short commit only. 16 still drain some thousand a second.
+MAX_BACKLOG_STORES = 16
 # Reads under way for points; beyond it a query is dropped, the point asks again within 30 s.
 MAX_READS = 500
 
@@ -131,8 +134,10 @@ class Inbox:
         self.counts: Counter[str] = Counter()
         self._station = station
         self._poles = poles
-        self._stores = 0
+        self._stores = 0  # handed out or held back
         self._reads = 0
+        self._backlog_stores = 0  # of the backlog lane, handed out
+        self._held: deque[StoreAlarm] = deque()  # of the backlog lane, to be handed out
 
     def alarm(self, broker: str, point: str, payload: bytes, received: Stamp) -> list[Effect]:
         alarm = decode(payload, Alarm)
@@ -150,7 +155,17 @@ class Inbox:
         self._stores += 1
         age_ms = age_at_receipt_ms(alarm, received)
         late = age_ms is None or age_ms > LATE_MS
-        return [StoreAlarm(broker, point, alarm, received, age_ms, late, self._remark(point, alarm))]
+        store = StoreAlarm(broker, point, alarm, received, age_ms, late, self._remark(point, alarm))
+        if alarm.lane == "live":
+            return [store]
+        self._held.append(store)
+        return self._release()
+
+    def _release(self) -> list[Effect]:
+        """Stores of the backlog lane that may go on now."""
+        count = min(len(self._held), MAX_BACKLOG_STORES - self._backlog_stores)
+        self._backlog_stores += count
+        return [self._held.popleft() for _ in range(count)]
 
     def _remark(self, point: str, alarm: Alarm) -> str:
         # A press is never refused for what our site file does not know: it may be older than the pole.
@@ -224,6 +239,7 @@ class Inbox:
         for effect, outcome in results:
             if isinstance(effect, StoreAlarm) and isinstance(outcome, AlarmStored):
                 self._stores -= 1
+                self._backlog_stores -= effect.alarm.lane == "backlog"
                 self.counts[outcome.verdict] += 1
                 alarms.setdefault((effect.broker, effect.point), []).append(effect.alarm.id)
                 if outcome.verdict != "duplicate":
@@ -245,11 +261,14 @@ class Inbox:
             for (broker, point, outbox), numbers in notices.items()
             for part in _parts(list(dict.fromkeys(numbers)))
         ]
-        return receipts + answers + logs
+        return receipts + answers + self._release() + logs
 
-    def failed(self, effects: Sequence[StoreEffect]) -> None:
+    def failed(self, effects: Sequence[StoreEffect]) -> list[Effect]:
         """Not on disk: nothing is said, so that the agent keeps the alarm and, unanswered, tells its poles."""
-        self._stores -= sum(isinstance(effect, StoreAlarm | StoreNotice | ProveInbox) for effect in effects)
+        for effect in effects:
+            self._stores -= isinstance(effect, StoreAlarm | StoreNotice | ProveInbox)
+            self._backlog_stores -= isinstance(effect, StoreAlarm) and effect.alarm.lane == "backlog"
+        return self._release()
 
     def _answer_probe(self, effect: ProveInbox, high_water: int) -> Effect:
         answer = ProbeAnswer(
@@ -262,7 +281,10 @@ class Inbox:
 
     def _refused(self, what: str, point: str, why: str) -> list[Effect]:
         self.counts[f"refused_{what}"] += 1
-        return [Log("warning", f"{what}_refused", (("point", point), ("why", why)))]
+        count = self.counts[f"refused_{what}"]
+        if count & (count - 1):  # the 1st, 2nd, 4th, 8th, ...: whoever sends nonsense does not fill the log with it
+            return []
+        return [Log("warning", f"{what}_refused", (("point", point), ("why", why), ("count", count)))]
 
 
 def _log_alarm(effect: StoreAlarm, outcome: AlarmStored) -> Log:

@@ -235,8 +235,7 @@ class Station:
         return effects
 
     def _commit_failed(self, event: CommitFailed, _now_ms: int) -> list[Effect]:
-        self.inbox.failed(event.effects)
-        effects: list[Effect] = []
+        effects = self.inbox.failed(event.effects)
         if not self._failing:
             self._failing = True
             why = f"{event.reason}; nothing is receipted until the inbox can be written again"

@@ -7,9 +7,11 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from sos_contract.errors import SafezoneError
 from sos_edge.lock import FolderLock
 from sos_edge.sqlite import Failure, Writer, open_database
 from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
@@ -26,19 +28,22 @@ class Inbox:
     def __init__(self, folder: Path, *, deliver: Callable[[Completion], None], wall_ms: int) -> None:
         """Opens ``<folder>/inbox.sqlite``; a damaged one is moved aside, see ``aside`` and ``why``.
 
-        Raises LockedError if another station uses the folder, SafezoneError or OSError if it cannot be used.
+        Raises LockedError if another station uses the folder, SafezoneError if it cannot be used.
         """
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
-        self._lock = FolderLock(folder, what="station")
         try:
+            self._lock = FolderLock(folder, what="station")
+        except OSError as error:
+            why = f"{folder}: cannot keep the inbox here ({error.strerror})"
+            raise SafezoneError(f"{why}; check station.data in the site file, its owner and the disk") from None
+        with ExitStack() as undo:
+            undo.callback(self._lock.close)
             database = open_database(folder / "inbox.sqlite", SCHEMA, version=VERSION)
             self.aside, self.why = database.aside, database.why
             self.incarnation = _identify(database.connection, database.path, self.aside, wall_ms)
             self._reader = _open_reader(database.path)
-        except BaseException:
-            self._lock.close()
-            raise
+            undo.pop_all()
         self._writer = Writer(database, self._loop.call_soon_threadsafe)
         self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="inbox-reader")
         self._results: list[tuple[StoreEffect, Outcome]] = []
