@@ -97,6 +97,8 @@ class PoleTwin:
         return out
 
     def wake_ms(self, now: int) -> int:
+        if not self.powered:
+            return 60_000
         return max(1, min(self.link.wake(now & TICKS_MASK), self.offer_ms - now))
 
     def _progress(self, said: messages.Progress) -> None:

@@ -61,6 +61,7 @@ class World:
         self.crash_after: int | None = None  # effects until the agent's power fails
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
+        self._once: dict[tuple[str, int], int] = {}
         self._life = 0
         self._entropy = count(1)
         for pole in self.poles.values():
@@ -92,6 +93,7 @@ class World:
         for pole in self.poles.values():
             pole.powered = False
         self._queue.clear()
+        self._once.clear()
         self.now_ms, self.timebase, self.wall_ms = now_ms, timebase, wall_ms - now_ms
 
     def _give(self, event: events.Event) -> None:
@@ -113,17 +115,21 @@ class World:
     # -- time
 
     def _later(self, delay_ms: int, act: Callable[[], None], once: str = "", life: bool = True) -> None:
+        """``once``: an earlier one of that name will do. ``life``: only if the agent's life goes on till then."""
         mine = self._life
+        at = self.now_ms + delay_ms
+        name = (once, mine)
+        if once and self._once.get(name, at + 1) <= at:
+            return
 
         def checked() -> None:
+            if once and self._once.get(name) == at:
+                del self._once[name]
             if not life or mine == self._life:
                 act()
 
-        at = self.now_ms + delay_ms
-        if once and any(entry[0] <= at and getattr(entry[2], "once", "") == (once, mine) for entry in self._queue):
-            return
         if once:
-            checked.once = (once, mine)  # type: ignore[attr-defined]
+            self._once[name] = at
         heapq.heappush(self._queue, (at, next(self._order), checked))
 
     def run(self, ms: int) -> None:

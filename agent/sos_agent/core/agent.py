@@ -135,9 +135,11 @@ class _Run:
                 elif isinstance(happening, Beat):
                     self.health.beat(happening.pole, happening.status)
                 elif isinstance(happening, Opened):
+                    self.health.changed = True
                     self.links.step(happening.pole, "opened", self.lines.poles[happening.pole].heard_ms)
                     self.answers.opened(happening.pole)
                 elif isinstance(happening, Lost):
+                    self.health.changed = True
                     self.links.step(happening.pole, "lost", self.lines.poles[happening.pole].heard_ms)
             self.supervision.timer()
             self.brokers.timer(self.supervision.broker_dead())

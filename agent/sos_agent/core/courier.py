@@ -153,9 +153,9 @@ class Courier:
     def pump(self) -> None:
         """Publish what may be published now, and read ahead."""
         if self._context.connection:
-            self._publish(self._live, "live", IN_FLIGHT_MOST - self._backlog.flying())
+            self._publish(self._live, "live", IN_FLIGHT_MOST - self._backlog.flying)
             if self.in_service:
-                room = min(BACKLOG_IN_FLIGHT_MOST, IN_FLIGHT_MOST - self._live.flying())
+                room = min(BACKLOG_IN_FLIGHT_MOST, IN_FLIGHT_MOST - self._live.flying)
                 self._publish(self._backlog, "backlog", room)
         if not (self._context.connection and self.in_service) or self._fetching:
             return

@@ -36,23 +36,29 @@ class HealthReport:
         self._notices = notices
         self.disk = DISK.first
         self._failed_ms = 0
+        self.changed = True  # something that the report shows may have changed
         self._status: dict[str, messages.Status] = {}
+        self._payloads: dict[str, bytes] = {}
         self._told: tuple[object, ...] = ()
         self._due_ms = context.now_ms
         self._soonest_ms = context.now_ms
         self._summary = ""
+        self._summary_ms = context.now_ms
 
     def beat(self, pole: str, status: bytes) -> None:
         said = messages.unpack(status)
         if not isinstance(said, messages.Status):
             self._context.counts["status_unknown"] += 1
             return
-        self._status[pole] = said
+        if self._status.get(pole) is None or self._payloads[pole] != status:
+            self._status[pole], self._payloads[pole] = said, status
+            self.changed = True
         self._notices.beat(pole, said.faults)
 
     def disk_event(self, event: str, reason: str = "") -> None:
         """A write to the outbox was ``written`` or ``failed``; an outage is noted once, its end once."""
         self.disk, action = DISK.step(self.disk, event)
+        self.changed = self.changed or bool(action)
         if action == "note":
             self._failed_ms = self._context.now_ms
             self._context.log("error", "the outbox cannot be written; presses are not held", reason=reason)
@@ -66,22 +72,24 @@ class HealthReport:
         """Publish when it is time or something changed that somebody waits for; ``known``: it was told of every pole
         by now whether it is there, so that a start is no report of lost links."""
         now = self._context.now_ms
-        up = sum(1 for end in self._lines.poles.values() if end.up)
-        summary = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
-        if summary != self._summary:
-            self._summary = summary
-            self._context.emit(Summary(summary))
-        if not self._context.connection or not known:
+        if now >= self._summary_ms:
+            self._summarize(service, waiting)
+        connection = self._context.connection
+        if not connection or not known:
+            self.changed = True
             self._told = ()
             return
+        if now < self._soonest_ms or (now < self._due_ms and not self.changed):
+            return
+        self.changed = False
         poles = tuple(self._pole(pole) for pole in self._lines.poles)
-        state = (self._context.connection, self.disk, tuple((p.link, p.lamp, p.faults, p.pending) for p in poles))
-        if now < self._due_ms and (state == self._told or now < self._soonest_ms):
+        state = (connection, self.disk, tuple((p.link, p.lamp, p.faults, p.pending) for p in poles))
+        if now < self._due_ms and state == self._told:
             return
         self._told = state
         self._due_ms, self._soonest_ms = now + HEALTH_MS, now + CHANGE_GAP_MS
         health = Health(
-            session=self._context.connection,
+            session=connection,
             uptime_ms=now - self._context.started_ms,
             clock=self._uptime.quality,
             outbox_waiting=waiting,
@@ -90,10 +98,18 @@ class HealthReport:
         )
         self._context.publish("health", health, retain=True)
 
+    def _summarize(self, service: str, waiting: int) -> None:
+        up = sum(1 for end in self._lines.poles.values() if end.up)
+        summary = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
+        if summary != self._summary:
+            self._summary = summary
+            self._summary_ms = self._context.now_ms + CHANGE_GAP_MS
+            self._context.emit(Summary(summary))
+
     def next_due_ms(self) -> int | None:
         if not self._context.connection:
             return None
-        if self._soonest_ms > self._context.now_ms:
+        if self.changed and self._soonest_ms > self._context.now_ms:
             return self._soonest_ms
         return self._due_ms if self._told else None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -23,11 +24,17 @@ class Flight(Generic[Item]):
 
 
 class Lane(Generic[Item]):
-    """Messages by number, in order; bounded by its owner. ``group`` names what the order must hold within."""
+    """Messages by number, in order; bounded by its owner. ``group`` names what the order must hold within.
+
+    Looked at after every event, so what is asked then (how many fly, is anything due) is counted along, not searched.
+    """
 
     def __init__(self, group: Callable[[Item], str]) -> None:
         self.flights: dict[int, Flight[Item]] = {}
+        self.flying = 0  # published, and waiting for their receipt
         self._group = group
+        self._unsent: dict[int, None] = {}  # not published since the station was last away, in order
+        self._soonest_ms: int | None = None  # none of those that fly is due before then
 
     def __len__(self) -> int:
         return len(self.flights)
@@ -39,46 +46,57 @@ class Lane(Generic[Item]):
         """Put a message in its place by number."""
         late = bool(self.flights) and number < next(reversed(self.flights))
         self.flights[number] = Flight(item)
+        self._unsent[number] = None
         if late:
             self.flights = dict(sorted(self.flights.items()))
+            self._unsent = dict.fromkeys(sorted(self._unsent))
 
     def remove(self, number: int) -> Flight[Item] | None:
-        return self.flights.pop(number, None)
+        flight = self.flights.pop(number, None)
+        if flight is not None:
+            self.flying -= 1 if flight.tries else 0
+            self._unsent.pop(number, None)
+        return flight
 
     def unsent(self) -> bool:
         """Whether a message waits that was not published since the station was last away."""
-        return any(flight.tries == 0 for flight in self.flights.values())
-
-    def flying(self) -> int:
-        """How many were published and wait for their receipt."""
-        return sum(1 for flight in self.flights.values() if flight.tries)
+        return bool(self._unsent)
 
     def again(self, before_ms: int) -> None:
         """The station, or the way to it, came back: what was published before then is due at once, in order."""
-        for flight in self.flights.values():
-            if flight.sent_ms is not None and flight.sent_ms < before_ms:
+        for number, flight in self.flights.items():
+            if flight.sent_ms is not None and flight.sent_ms < before_ms and flight.tries:
                 flight.tries = 0
+                self.flying -= 1
+                self._unsent[number] = None
+        self._unsent = dict.fromkeys(sorted(self._unsent))
 
-    def take_due(self, now_ms: int, room: int, retry_ms: Callable[[int], int]) -> Iterator[tuple[int, Flight[Item]]]:
+    def take_due(self, now_ms: int, room: int, retry_ms: Callable[[int], int]) -> list[tuple[int, Flight[Item]]]:
         """What is to be published now, in order, and count it as published; at most ``room`` in flight at a time.
 
         When one is due again, so is all of its group that is in flight: the station gets it in order once more.
         """
-        flying = self.flying()
-        again = {self._group(one.item) for one in self.flights.values() if one.tries and now_ms >= one.due_ms}
-        for number, flight in list(self.flights.items()):
-            if flight.tries:
-                if self._group(flight.item) not in again:
-                    continue
-            elif flying >= room:
-                continue
-            else:
-                flying += 1
+        due: list[int] = []
+        if self._soonest_ms is not None and now_ms >= self._soonest_ms:
+            flying = [(number, one) for number, one in self.flights.items() if one.tries]
+            again = {self._group(one.item) for _, one in flying if now_ms >= one.due_ms}
+            due = [number for number, one in flying if self._group(one.item) in again]
+            waiting = [one.due_ms for _, one in flying if self._group(one.item) not in again]
+            self._soonest_ms = min(waiting, default=None)
+        fresh = list(islice(self._unsent, max(0, room - self.flying)))
+        self.flying += len(fresh)
+        taken = []
+        for number in sorted(due + fresh):
+            flight = self.flights[number]
+            self._unsent.pop(number, None)
             flight.sent_ms = now_ms
             flight.tries += 1
             flight.due_ms = now_ms + retry_ms(min(RETRY_FIRST_MS << min(flight.tries - 1, 8), RETRY_MOST_MS))
-            yield number, flight
+            if self._soonest_ms is None or flight.due_ms < self._soonest_ms:
+                self._soonest_ms = flight.due_ms
+            taken.append((number, flight))
+        return taken
 
     def next_due_ms(self) -> int | None:
-        """When the first of those in flight is due again."""
-        return min((flight.due_ms for flight in self.flights.values() if flight.tries), default=None)
+        """When the first of those in flight may be due again; never too late, perhaps too early."""
+        return self._soonest_ms if self.flying else None

@@ -67,6 +67,7 @@ class PoleEnd:
     opened: int = 0  # sessions that were reported
     up: bool = False  # as reported
     heard_ms: int | None = None
+    spoken_ms: int = 0
     service_due: bool = True  # in this session it was not told the present service
     answers: dict[Press, str] = field(default_factory=dict)
 
@@ -175,9 +176,9 @@ class Lines:
         """Say what is due on every port that may be spoken on; notice links that fell silent."""
         self.ports.pump()
         now = self._context.now_ms
-        for end in self.poles.values():
-            if now >= end.due_ms:
-                self._speak(end)
+        due = [end for end in self.poles.values() if now >= end.due_ms]
+        for end in sorted(due, key=lambda end: end.spoken_ms):  # on a shared pair whoever waits longest has the turn
+            self._speak(end)
 
     def _speak(self, end: PoleEnd) -> None:
         now = self._context.now_ms
@@ -199,6 +200,7 @@ class Lines:
                 break
             if port is not None and port.open:
                 port.wire.sent(len(data), ticks)
+                end.spoken_ms = now
                 self._context.emit(WriteBytes(port.name, data))
         end.due_ms = now + max(1, link.wake(ticks))
 

@@ -74,11 +74,12 @@ class Ports:
 
     def could_be(self, port: Port) -> list[Seat]:
         """The lines whose poles may be heard on that port: its own first."""
-        others = [self.seats[c.line] for c in self._candidates if c.port == port.name and c.line in self.seats]
+        others = [self.seats[c.line] for c in self._candidates if c.port == port.name]
         return [port.seat, *(seat for seat in others if seat is not port.seat)]
 
     def seen(self, candidates: tuple[Candidate, ...]) -> None:
         """These ports exist now. One that vanished and came back is tried at once."""
+        candidates = tuple(candidate for candidate in candidates if candidate.line in self.seats)
         there = {candidate.port for candidate in candidates}
         gone = {candidate.port for candidate in self._candidates} - there
         for port in gone:
@@ -197,7 +198,9 @@ class Ports:
             self._close(seat.explorer)
             seat.explorer = None
         if seat.explorer is None:
-            self._explore(seat, [candidate.port for candidate in mine if not candidate.home])
+            # another line's home is that line's to open; who is heard there is looked for in all lines
+            homes = {c.port for c in self._candidates if c.home and self.seats[c.line].state == "searching"}
+            self._explore(seat, [candidate.port for candidate in mine if candidate.port not in homes])
 
     def _explore(self, seat: Seat, names: list[str]) -> None:
         """Open the next candidate that nobody uses; each gets its turn before one gets a second."""
