@@ -149,7 +149,7 @@ class Panel:
         """The whole screen, made for the console's size."""
         zone = self._zone
         table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
-        for title, width in (("", 2), ("pole", 16), ("lamp", 24), ("", 14), ("cable", 6), ("agent", 8)):
+        for title, width in (("", 2), ("pole", 16), ("lamp", 24), ("", 9), ("link", 7), ("cable", 5), ("agent", 5)):
             table.add_column(title, min_width=width, no_wrap=True)
         table.add_column("last alarm", ratio=1, no_wrap=True)
         for index, row in enumerate(zone.rows()):
@@ -184,6 +184,7 @@ class Panel:
             Text(row.pole, "bold"),
             lamp,
             Text(f"{'♪ ' if row.sounder else '  '}{'beacon' if row.beacon else ''}", "yellow"),
+            Text(row.link, {"up": "green", "lost": "bold red"}.get(row.link, "dim")),
             Text("good", "green") if row.cable else Text("cut", "bold red"),
             Text("up", "green") if row.agent else Text("down", "bold red"),
             Text(row.alarm),

@@ -19,6 +19,7 @@ from sos_contract.resources import data_dir
 from sos_contract.site import Line, Point, Pole, Site
 from sos_sim.live import layout
 from sos_sim.live.child import Child
+from sos_sim.live.health import HealthWatch
 from sos_sim.live.pole_host import Change, LivePole
 from sos_sim.live.wire import Cable
 from sos_station.terminal import Terminal
@@ -42,13 +43,17 @@ class Note:
 
 @dataclass(frozen=True)
 class Row:
-    """A pole as the panel shows it. ``rgb`` in percent, as the pins say at this moment."""
+    """A pole as the panel shows it. ``rgb`` in percent, as the pins say at this moment.
+
+    ``link``: what its agent tells the station of it: up, lost, or unknown while no agent can be heard.
+    """
 
     pole: str
     look: str
     rgb: tuple[int, int, int]
     sounder: bool
     beacon: bool
+    link: str
     cable: bool
     agent: bool
     alarm: str
@@ -84,6 +89,7 @@ class Zone:
             words = ("-m", "safezone", "agent", "--site", site_file, "--point", point.id)
             self.agents[point.id] = self._child(f"agent {point.id}", *words)
         self._terminal: Terminal | None = None
+        self._health = HealthWatch(self.site.station.id, self.broker_url)
 
     def _child(self, name: str, *words: str) -> Child:
         log = self.folder / "logs" / f"{name.replace(' ', '-')}.log"
@@ -101,6 +107,7 @@ class Zone:
         for point in self.site.point:
             for line in point.line:
                 self._lay(point, line, keys)
+        self._health.start()
         children = [self.agents[point.id].start() for point in self.site.point]
         await asyncio.gather(*children, *(pole.start() for pole in self.poles.values()))
         await self._ready()
@@ -143,6 +150,7 @@ class Zone:
     async def stop(self) -> None:
         """End every process; nothing is left behind."""
         await self._hang_up()
+        self._health.close()
         poles = [pole.stop() for pole in self.poles.values()]
         await asyncio.gather(*poles, *(agent.stop() for agent in self.agents.values()), self.station.stop())
         await self.broker.stop()
@@ -192,6 +200,7 @@ class Zone:
                 rgb=pole.lamp,
                 sounder=pole.sounder > 0,
                 beacon=pole.beacon,
+                link=self._health.link(name),
                 cable=name not in self._cut,
                 agent=self.agents[self._point_of[name]].running,
                 alarm=self._last_alarm(name),
@@ -204,6 +213,12 @@ class Zone:
             return ""
         stage, t = self._last[pole]
         return f"{stage.replace('_', ' ')}, {time.monotonic() - t:.0f} s ago"
+
+    async def lose_link(self, pole: str, timeout_s: float) -> None:
+        """Until the agent has told that the pole's link is lost. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while self._health.link(pole) != "lost":
+                await asyncio.sleep(0.05)
 
     def services(self) -> dict[str, str]:
         """State of broker and station in a word."""
