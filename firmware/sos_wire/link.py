@@ -214,6 +214,7 @@ class Link:
     # --- hearing: each returns the reason of a refusal, or nothing
 
     def _hear_who(self, frame: Frame, now: int) -> str:
+        self._forget_call(now)
         if self._talk and (self._call_at != NEVER or self._called_at != NEVER):
             return "flood"
         if not is_who(frame):
@@ -229,6 +230,7 @@ class Link:
         return ""
 
     def _hear_welcome(self, frame: Frame, now: int) -> str:
+        self._forget_call(now)
         nonces = frame.body[: 2 * NONCE_BYTES]
         if not self._hello or nonces[:NONCE_BYTES] != self._hello[:NONCE_BYTES] or len(nonces) < 2 * NONCE_BYTES:
             return "handshake"
@@ -293,6 +295,13 @@ class Link:
             self._call_at = now if self._called_at == NEVER else self._called_at
         return "session"
 
+    def _forget_call(self, now: int) -> None:
+        """A call that was said long enough ago: another one may be said, and within a session none is answered late."""
+        if due(self._called_at, now):
+            self._called_at = NEVER
+            if self._talk:
+                self._hello = b""
+
     # --- speaking
 
     def _next(self, now: int, uptime_ms: int) -> "bytes | None":
@@ -300,10 +309,7 @@ class Link:
         if talk and (ticks_diff(now, self.heard_at) >= LINK_LOST_MS or talk.sequence >= LAST_SEQUENCE):
             self._lose()
             talk = None
-        if due(self._called_at, now):
-            self._called_at = NEVER
-            if talk:
-                self._hello = b""  # too late to answer
+        self._forget_call(now)
         pending = self._pending
         if pending and self._welcome_due:
             self._welcome_due = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.wire.world import BACKLOG, LIVE, Faults, Zone
+from tests.wire.world import Faults, Zone
 
+from sos_wire.link import BACKLOG, LIVE
 from sos_wire.ticks import TICKS_MASK
 
 ALL_AT_ONCE = Faults(loss=0.2, corruption=0.1, duplication=0.1, delay_ms=30, echo=True, single_bytes=True)
