@@ -64,6 +64,7 @@ def test_nothing_is_said_while_the_disk_fails_and_all_is_well_after() -> None:
     press = world.press()
     world.run(10_000)
     assert stages_told(world) == []
+    assert world.poles["p1"].services[-1] == "station_lost", "a press would not be held: nobody may depend on it"
     assert world.agent is not None
     assert world.agent.counts["alarm_not_stored"] >= 8, "the pole offers again each second"
     world.store.failing = ""
@@ -71,6 +72,7 @@ def test_nothing_is_said_while_the_disk_fails_and_all_is_well_after() -> None:
     world.until(lambda: ("", "disk_full", False) in [(n.pole, n.kind, n.on) for n in world.station.notices], 10_000)
     told = [(notice.kind, notice.on) for notice in world.station.notices if notice.kind == "disk_full"]
     assert told == [("disk_full", True), ("disk_full", False)]
+    assert world.poles["p1"].services[-1] == "in_service"
     errors = [log for log in world.effects_of(effects.Log) if log.level == "error"]
     assert len(errors) == 1, "an outage is logged once"
 

@@ -88,7 +88,7 @@ class _Run:
         self.intake = Intake(context, self.uptime, self.notices, self.courier, self.answers, self.links)
         self.health = HealthReport(context, self.uptime, self.lines, self.notices)
         self._contents = contents
-        self._service = ""
+        self._told = ""  # the service as the poles know it
         self._purge_ms = now_ms
         self._stopped = False
         self._handlers = self._table()
@@ -174,7 +174,7 @@ class _Run:
     # -- start and end --------------------------------------------------------------------------------------------
 
     def _started(self, _: Started) -> None:
-        self.lines.set_service(self.supervision.service)
+        self._tell_service()
         self.context.log(
             "info", "agent starts", session=self.context.session, outbox=self.context.outbox,
             waiting=self._contents.waiting_alarms, poles=len(self.lines.poles),
@@ -236,7 +236,9 @@ class _Run:
             self.progress.fetch_failed()
         else:
             self.uptime.store_failed(effect)
-        self.health.disk_event("failed", event.reason)
+        if not (isinstance(effect, effects.StoreNotice) and effect.detail is not None):
+            # how long a button was held is the one thing that the outbox may refuse for its number
+            self.health.disk_event("failed", event.reason)
 
     # -- the station ----------------------------------------------------------------------------------------------
 
@@ -316,14 +318,16 @@ class _Run:
         return read
 
     def _tell_service(self) -> None:
-        service = self.supervision.service
-        if service == self._service:
-            return
-        self._service = service
-        self.courier.in_service = service == "in_service"
-        self.lines.set_service(service)
-        if self.courier.in_service:
-            self._came_back(self.supervision.good_ms)
+        answers = self.supervision.service == "in_service"
+        if answers != self.courier.in_service:
+            self.courier.in_service = answers
+            if answers:
+                self._came_back(self.supervision.good_ms)
+        # A press that we cannot hold would not reach the station: the pole must not say that it would.
+        told = "station_lost" if answers and self.health.disk != "good" else self.supervision.service
+        if told != self._told:
+            self._told = told
+            self.lines.set_service(told)
 
     def _came_back(self, before_ms: int) -> None:
         """What was published after the answered probe reached the station as that did: not to be said again."""
