@@ -85,11 +85,14 @@ class StationProcess:
 class PointClient:
     """Speaks for a reporting point; keeps all that the station tells it."""
 
-    def __init__(self, port: int, point: str = "merlin") -> None:
+    def __init__(self, port: int, point: str = "merlin", *, tls: tuple[Path, Path, Path] | None = None) -> None:
+        """``tls``: CA, certificate and key."""
         self.point = point
         self.heard: queue.SimpleQueue[tuple[topics.Topic, bytes]] = queue.SimpleQueue()
         self._client = Client(CallbackAPIVersion.VERSION2)
         self._client.on_message = self._on_message
+        if tls:
+            self._client.tls_set(str(tls[0]), str(tls[1]), str(tls[2]))
         self._client.connect("127.0.0.1", port)
         sock = self._client.socket()
         assert isinstance(sock, socket.socket)

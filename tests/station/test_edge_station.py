@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pty
+import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.station.processes import PointClient, StationProcess, alarms, rows, site_file, until
+from tests.station.processes import SAFEZONE, PointClient, StationProcess, alarms, rows, site_file, until
 from tests.station.world import alarm
 from tests.support.broker import Broker, free_port
+from tests.support.certs import Authority
 
 from sos_contract import topics
 from sos_contract.payloads import Notice, Probe, ProbeAnswer, Progress, Receipt, State
@@ -224,3 +229,34 @@ def test_a_broker_that_refuses_is_told_and_asked_again(tmp_path: Path) -> None:
         until(lambda: "check user" in station.log.read_text())
         assert station.process is not None and station.process.poll() is None
         assert station.stop() == 0
+
+
+def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess) -> None:
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [*SAFEZONE, "alarms", "watch", "--site", str(quiet_station.site)], stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while b"no open alarms" not in shown and select.select([ours], [], [], 10)[0]:
+        shown += os.read(ours, 4096)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(10) == 130
+    assert b"no open alarms" in shown
+    os.close(ours)
+
+
+def test_a_press_over_mutual_tls_reaches_the_officer(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    server, client = authority.sign("server"), authority.sign("station")
+    with Broker(tmp_path / "b", tls=(authority.ca, server.cert, server.key)) as broker:
+        site = site_file(tmp_path, [broker.url])
+        tls = f'\n[station.tls]\nca = "ca/ca.pem"\ncert = "ca/{client.cert.name}"\nkey = "ca/{client.key.name}"\n'
+        site.write_text(site.read_text("utf-8").replace("\n[[point]]", f"{tls}\n[[point]]", 1), "utf-8")
+        with StationProcess(site):
+            point = PointClient(broker.port, tls=(authority.ca, client.cert, client.key))
+            _ready(point)
+            point.say("alarm", alarm(1))
+            assert point.next("receipt", Receipt).alarms == (alarm(1).id,)
+            assert [row["stage"] for row in rows(alarms(site, "accept", "--json"))] == ["accepted"]
+            point.close()
