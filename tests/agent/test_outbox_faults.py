@@ -45,9 +45,7 @@ def test_what_was_said_to_be_stored_survives_kill_9_and_nothing_is_there_twice(t
 
 
 @pytest.mark.parametrize("damage", ["header", "middle", "short", "text", "empty table"])
-def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(
-    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(tmp_path: Path, damage: str) -> None:
     bench = Bench(tmp_path)
     for number in range(1, 500):
         bench.outbox.carry_out(press(number))
@@ -69,15 +67,14 @@ def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(
             file.seek(0 if damage == "header" else 8192)
             file.write(bytes(range(256)) * 32)
     after = Bench(tmp_path)
-    aside = Path(after.outbox.contents.damaged)
+    where, _, why = after.outbox.contents.damaged.partition(" (")
+    assert why.endswith(")")
+    aside = Path(where)
     assert aside.parent == tmp_path
     assert aside.name.startswith("outbox.db.damaged-")
     assert aside.exists()
     assert (after.outbox.contents.waiting_alarms, after.outbox.contents.outbox != old) == (0, True)
     assert after.do(press(), events.Stored).outcome == "new"
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("outbox damaged, moved aside, new one begun path=")
-    assert str(aside) in line
 
 
 def test_an_outbox_of_a_newer_release_is_moved_aside_not_misread(tmp_path: Path) -> None:

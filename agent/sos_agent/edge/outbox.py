@@ -58,9 +58,9 @@ class Outbox:
         self._deliver = deliver
         self._broken = broken
         self._full = False
-        if database.aside:
-            log.say("outbox damaged, moved aside, new one begun", level="error", path=database.aside, why=database.why)
-        self.contents = tables.load(database.connection, incarnation, str(database.aside or ""))
+        # The core says it, in the log and to the station.
+        damaged = f"{database.aside} ({database.why})" if database.aside else ""
+        self.contents = tables.load(database.connection, incarnation, damaged)
         self._writer = Writer(database, call_soon, make_room=self._reserve.give, tight=lambda: not self._reserve.whole)
         self.refill()
 
@@ -109,11 +109,8 @@ class Outbox:
             elif result.full:
                 self._full = True
                 self._log.outage("disk", "disk full: alarms only; make room", level="error", path=self.path.parent)
-            else:
-                self._log.outage("store", "outbox cannot be written", level="error", why=result.reason)
             self._deliver(events.StoreFailed(effect, result.reason))
             return
-        self._log.outage_over("store", "outbox can be written again")
         if result is not None:
             self._deliver(result)
 
