@@ -83,7 +83,7 @@ class Debounce:
         if self._level == PRESSED:
             if state == TRYING:
                 return max(PRESS_MS - self._since_ms, 1)
-            return max(STUCK_MS - self._since_ms, 1) if state in (HELD, WAIT) else NEVER
+            return max(STUCK_MS - self._since_ms, 1) if state == HELD or state == WAIT else NEVER  # noqa: SIM109
         if self._level == IDLE:
             if state == TRYING:
                 return max(GAP_MS - self._idle_ms, 1)
@@ -108,7 +108,7 @@ class Debounce:
         self._since_ms = min(self._since_ms + ms, NEVER)
         if self.state == TRYING and self._since_ms >= PRESS_MS:
             self._see("enough")
-        if self.state in (HELD, STUCK):
+        if self.state == HELD or self.state == STUCK:
             self.held_ms = self._since_ms
         if self._since_ms >= STUCK_MS:
             self._see("long")
