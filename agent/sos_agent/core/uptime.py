@@ -20,6 +20,7 @@ BOOTS_A_POLE = 64  # as many as a full journal can name, each press of it from a
 RISE_PER_MS = 0.01
 STORE_MOVE_MS = 2_000  # ages are shown in seconds: a stored zero may be that far off
 STORE_PAUSE_MS = 600_000  # a bad oscillator must not wear out the card
+NEVER_STORED_MS = 1 << 50  # further off than any zero can be
 # A wall clock that says that a press was later than now, by more than slewing explains, knows nothing.
 FUTURE_MOST_MS = 5_000
 
@@ -76,7 +77,7 @@ class Uptime:
         elif isinstance(effect, StoreBoot):
             boot = self._boots.get(effect.pole, {}).get((effect.incarnation, effect.boot))
             if boot is not None:
-                boot.stored_zero_ms = -1
+                boot.stored_zero_ms -= NEVER_STORED_MS
                 # the disk gets a minute to recover
                 boot.stored_ms = self._context.now_ms - STORE_PAUSE_MS + 60_000
 
