@@ -126,7 +126,7 @@ def test_every_function_is_annotated() -> None:
 
 def _cores() -> list[Path]:
     roots = ["agent/sos_agent/core", "agent/sos_station/core", "firmware/sos_wire"]
-    pole = [p for p in (ROOT / "firmware/sos_pole").glob("*.py") if p.name != "board.py"]
+    pole = [p for p in (ROOT / "firmware/sos_pole").glob("*.py") if p.name not in ("board.py", "ports.py")]
     return sorted([p for root in roots for p in (ROOT / root).rglob("*.py")] + pole)
 
 

@@ -317,9 +317,10 @@ class Zone:
         open_alarms = [alarm for alarm in await self.alarms() if alarm.id.pole == pole]
         if not open_alarms:
             raise SafezoneError(f"{pole} has no open alarm")
-        number = max(alarm.number for alarm in open_alarms)
+        newest = max(open_alarms, key=lambda alarm: alarm.number)
+        number = newest.number
         disposition = "test" if action == "close" else ""
-        answer = await self._ask(action, alarm=str(number), disposition=disposition)
+        answer = await self._ask(action, alarm=str(number), seen=newest.newest, disposition=disposition)
         self.note(pole, f"! {answer.error}" if answer.error else f"officer: {action} alarm {number}")
 
     async def alarms(self) -> tuple[AlarmView, ...]:
