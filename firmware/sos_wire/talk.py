@@ -9,6 +9,7 @@ from sos_wire.seal import Seal, Stream
 from sos_wire.ticks import ticks_add, ticks_diff
 
 LIVE, BACKLOG = 0, 1
+_LANES = (LIVE, BACKLOG)
 MAX_PAYLOAD = 88  # a body without the talk's and the message's own fields
 MAX_STATUS = 91
 POLL, MESSAGE, STATUS, ANSWER = 1, 2, 4, 8  # flags of a talk
@@ -81,7 +82,7 @@ class Talk:
 
     def _hear_acks(self, body: bytes, now: int) -> str:
         refusal = ""
-        for index in (LIVE, BACKLOG):
+        for index in _LANES:
             number = body[1 + 2 * index] | body[2 + 2 * index] << 8
             lane = self.lanes[index]
             trip_ms = lane.acknowledged(number, now)
@@ -133,7 +134,7 @@ class Talk:
             self.urgent = False
             self._beat_tries = 0
             self._beat_at = now
-        for index in (LIVE, BACKLOG):
+        for index in _LANES:
             lane = self.lanes[index]
             if due(lane.resend_at, now):
                 lane.timeout()

@@ -1,4 +1,5 @@
 // Runs a MicroPython script beside the firmware's sos_wire: node on_micropython.mjs INTERPRETER WIRE_FOLDER FOLDER SCRIPT
+// Memory is collected only between calls from here, so a script may have several parts, divided by lines of "# ---".
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -16,4 +17,7 @@ const copy = (from, to) => {
 copy(wire, "/board/sos_wire");
 copy(folder, "/board");
 python.runPython("import sys; sys.path.insert(0, '/board')");
-python.runPython(fs.readFileSync(script, "utf8"));
+for (const part of fs.readFileSync(script, "utf8").split("\n# ---\n")) {
+  python.runPython(part);
+  python.runPython("import gc\ngc.collect()");
+}

@@ -1,0 +1,95 @@
+"""What the wire takes of the pole's memory, on the real MicroPython (a 32-bit build, as the boards')."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.wire.test_vectors import on_micropython
+
+SCRIPT = """
+import gc
+# ---
+before = gc.mem_alloc()
+from sos_wire.line import Line
+from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.messages import Press, unpack
+# ---
+print("code", gc.mem_alloc() - before)
+before = gc.mem_alloc()
+pole = Link(POLE, 7, bytes(range(32)), b"p" * 32)
+line = Line(True, 115200, POLE, b"1" * 32, 7)
+# ---
+print("objects", gc.mem_alloc() - before)
+agent = Link(AGENT, 7, bytes(range(32)), b"a" * 32)
+wire = Line(False, 115200, AGENT, b"2" * 32)
+pole.begin(1, 1)
+
+def turn(now):
+    said = pole.poll(now, now)
+    while said is not None:
+        line.sent(len(said), now)
+        for frame in wire.feed(said, now):
+            agent.receive(frame, now)
+        said = pole.poll(now, now)
+    said = agent.poll(now, now)
+    while said is not None:
+        for frame in line.feed(said, now):
+            pole.receive(frame, now)
+        said = agent.poll(now, now)
+
+now = 0x3FFFFFFF - 700  # the ticks wrap while we are idle
+for step in range(500):
+    now = now + 1
+    turn(now)
+assert pole.up and agent.up
+
+def idle(now, turns):
+    before = gc.mem_alloc()
+    for step in range(turns):
+        now = (now + 1) & 0x3FFFFFFF
+        pole.poll(now, 5)
+        pole.wake(now)
+        line.wait(now)
+        line.quiet(now)
+        pole.take()
+        pole.room(LIVE)
+        pole.up
+    return gc.mem_alloc() - before
+
+# ---
+print("idle", idle(now, 1500) - idle(now, 500))  # the interpreter itself takes 64 bytes, once
+before = gc.mem_alloc()
+for index in (0, 1, 2, 3):
+    pole.send(LIVE, Press("press", 1, 1, index, 5).pack())
+    said = pole.poll((now + 1001) & 0x3FFFFFFF, 5)
+print("press", (gc.mem_alloc() - before) // 4)
+# ---
+def live(now, steps):  # beats and presses
+    for step in range(steps):
+        now = (now + 1800) & 0x3FFFFFFF
+        turn(now)
+        if step & 7 == 0:
+            pole.send(LIVE, Press("press", 1, 1, step, 5).pack())
+        agent.take()
+        if step & 255 == 0:
+            gc.collect()
+    assert pole.up and agent.up and pole.losses == 0
+    return now
+
+now = live(now, 1000)
+# ---
+before = gc.mem_alloc()
+# ---
+now = live(now, 3000)
+# ---
+print("growth", gc.mem_alloc() - before)
+"""
+
+
+def test_idle_polls_allocate_nothing(tmp_path: Path) -> None:
+    lines = dict(line.split(" ", 1) for line in on_micropython(tmp_path, SCRIPT))
+    assert int(lines["idle"]) == 0
+    assert int(lines["code"]) <= 40 * 1024
+    assert int(lines["objects"]) <= 8 * 1024
+    assert int(lines["press"]) <= 2 * 1024
+    assert int(lines["growth"]) <= 256  # of 3,000 frames; what the collector takes for a pointer comes and goes
