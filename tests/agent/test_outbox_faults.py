@@ -176,7 +176,7 @@ def test_on_a_real_full_disk_alarms_are_stored_notices_refused_and_room_is_taken
         "refused": 1,
         "stored": 5000,
         "ok": False,
-        "while_full": ["StoreFailed", "NoticeStored"],
+        "while_full": ["StoreFailed", "StoreFailed"],
         "mended": True,
         "waiting": 5001,
     }

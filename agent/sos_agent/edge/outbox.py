@@ -91,8 +91,8 @@ class Outbox:
     def carry_out(self, effect: effects.StoreEffect) -> None:
         """Do ``effect`` in the next commit. Its completion, or StoreFailed, is delivered after that commit."""
         work = tables.WORK[type(effect)]
-        # Notices may not use the reserve, but for the one that says that the disk is full.
-        vital = not isinstance(effect, effects.StoreNotice) or effect.kind == "disk_full"
+        # No notice may use the reserve, not even the one that says that the disk is full: `health` says that.
+        vital = not isinstance(effect, effects.StoreNotice)
         self._writer.submit(lambda db: work(db, effect), partial(self._done, effect), vital=vital)
 
     def close(self, timeout_s: float = 5.0) -> bool:
