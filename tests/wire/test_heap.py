@@ -57,7 +57,7 @@ def idle(now, turns):
     return gc.mem_alloc() - before
 
 # ---
-print("idle", idle(now, 1500) - idle(now, 500))  # the interpreter itself takes 64 bytes, once
+print("idle", idle(now, 1000) - idle(now, 400))  # the interpreter itself takes 64 bytes, once
 before = gc.mem_alloc()
 for index in (0, 1, 2, 3):
     pole.send(LIVE, Press("press", 1, 1, index, 5).pack())
