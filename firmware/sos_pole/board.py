@@ -5,12 +5,12 @@ Every hardware call of this file and ``ports.py``, for whoever builds a stand-in
     machine.ADC(Pin(n) | ADC.CORE_TEMP) .read_u16()          .atten(ADC.ATTN_11DB) on an esp32
     machine.PWM(Pin(n)) .freq(hz) .duty_u16(0..65535)
     machine.UART(id, baudrate=, tx=Pin, rx=Pin, rxbuf=, txbuf=) .any() .read(n) .write(bytes) .flush() (shared only)
-    machine.Timer(-1) .init(mode=Timer.PERIODIC, period=2, callback=f), a soft interrupt
+    machine.Timer(-1; 0 on an esp32) .init(mode=Timer.PERIODIC, period=2, callback=f), a soft interrupt
     machine.WDT(timeout=8000) .feed()   machine.reset() .reset_cause() .idle() and the constants *_RESET
     rp2.Flash(start=, len=), or esp32.Partition.find(Partition.TYPE_DATA, label=)[0]: .ioctl(4, 0) (5, 0) (6, block)
         .readblocks(block, buffer, offset) .writeblocks(block, page of 256 bytes, offset): programs, does not erase
     time.ticks_ms()   os.urandom(n)   os.statvfs("/") where there is one
-    link over USB: micropython.kbd_intr(-1), select.poll() on sys.stdin, sys.stdin.buffer.read(1),
+    link over USB: micropython.kbd_intr(-1), select.poll() on sys.stdin and on sys.stdout, sys.stdin.buffer.read(1),
         sys.stdout.buffer.write(bytes)
 ``main.build`` makes the pole; nothing touches hardware before. The watchdog starts with the first turn.
 """
@@ -147,7 +147,7 @@ class Board:
             self._cable = Uart(settings.board["uart"], settings.baud, settings.link == "rs485")
         self._stepped_at = self._looked_at = self._lit_at = time.ticks_ms()
         self._watchdog = machine.WDT(timeout=WATCHDOG_MS)
-        self._timer = machine.Timer(-1)
+        self._timer = machine.Timer(0 if settings.chip == "esp32" else -1)  # an ESP32 has no timers in software
         self._timer.init(mode=machine.Timer.PERIODIC, period=SAMPLE_MS, callback=self._sample)
 
     def _sample(self, _timer: object) -> None:

@@ -78,6 +78,7 @@ class Pole:
         self._faults = [0] * buttons  # a mask each, of what its loop has
         self._reset_cause = reset_cause
         self._readings = Readings()
+        self._changes = 0
         self._notices = Notices(journal)
         self._service = "starting"
         self._session = 0
@@ -135,6 +136,8 @@ class Pole:
         self._keep_journal(now)
         self._speak(now)
         self._show(now)
+        if self._stale and not self.out.send:  # not in the step that has a press to send: it has to be quick
+            self._tell_status(False)
         self.out.wake_ms = self._wake(now)
         return self.out
 
@@ -292,7 +295,7 @@ class Pole:
         line = self.line
         if link.wake(now) > 0 or not line.quiet(now):
             return
-        if self._stale or ticks_diff(now, self._status_at) >= STATUS_MS:
+        if ticks_diff(now, self._status_at) >= STATUS_MS:
             self._tell_status(False)
         while line.quiet(now):
             wire = link.poll(now, self.uptime_ms)
@@ -323,10 +326,12 @@ class Pole:
 
     def _read(self, readings: Readings) -> None:
         self._readings = readings
-        self._fact("tamper", "tamper", "tamper", readings.tamper)
-        self._fact("mains_lost", "mains_lost", "mains_back", readings.mains_lost)
-        self._fact("battery_low", "battery_low", "battery_low", readings.battery_low)
-        self._fact("lamp_fault", "lamp_fault", "lamp_fault", readings.lamp_fault)
+        if readings.changes != self._changes:
+            self._changes = readings.changes
+            self._fact("tamper", "tamper", "tamper", readings.tamper)
+            self._fact("mains_lost", "mains_lost", "mains_back", readings.mains_lost)
+            self._fact("battery_low", "battery_low", "battery_low", readings.battery_low)
+            self._fact("lamp_fault", "lamp_fault", "lamp_fault", readings.lamp_fault)
         if self.journal.failing and not self._failing:
             self._failing = True
             self._notices.add("journal_fault", self.uptime_ms, 0, 1)
@@ -362,7 +367,9 @@ class Pole:
             pattern = PATTERNS[LOOKS.index(look)]
             self._lamp.play(pattern[0], now)
             self._sound.play(pattern[1], now)
-            self._tell_status(urgent)
+            self._stale = True
+            if urgent:
+                self._tell_status(True)
         alarm = self._alarm
         alarming = look not in ("starting", "in_service", "out_of_service") and not alarm.tired
         self.out.beacon = alarming

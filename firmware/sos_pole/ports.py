@@ -139,6 +139,9 @@ class Usb:
         poll = select.poll()
         poll.register(sys.stdin, select.POLLIN)
         self._poll = poll.poll
+        room = select.poll()
+        room.register(sys.stdout, select.POLLOUT)
+        self._room = room.poll
 
     def read(self) -> bytes:
         """What has come."""
@@ -150,8 +153,9 @@ class Usb:
         return bytes(data)
 
     def write(self, data: bytes) -> None:
-        """Send."""
-        self._out.write(data)
+        """Send; with nobody at the other end the bytes are lost, as on any cable, rather than waited for."""
+        if self._room(0):
+            self._out.write(data)
 
 
 class BoardFlash(Flash):

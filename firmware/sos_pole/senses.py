@@ -4,9 +4,13 @@ _STEADY = 3  # looks in a row before a fact changes: at 4 a second, contacts bou
 
 
 class Readings:
-    """The facts, as the pole's step takes them. ``blind_ms``: how long nobody looked at the buttons, in this boot."""
+    """The facts, as the pole's step takes them; ``changes`` counts whenever one of the first four changes.
+
+    ``blind_ms``: how long nobody looked at the buttons, in this boot.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
         self.tamper = False
         self.mains_lost = False
         self.battery_low = False
@@ -43,7 +47,10 @@ class Senses:
         elif now.supply_mv >= self._good_mv:
             now.battery_low = False
         now.temperature_dc = temperature_dc
-        return before != (now.tamper, now.mains_lost, now.battery_low)
+        if before == (now.tamper, now.mains_lost, now.battery_low):
+            return False
+        now.changes += 1
+        return True
 
     def look_at_lamp(self, lights: bool) -> bool:
         """While the lamp is meant to be lit: does it draw current? Returns whether the fact changed."""
@@ -52,5 +59,6 @@ class Senses:
         if self._lamp < _STEADY:
             return False
         now.lamp_fault = not lights
+        now.changes += 1
         self._lamp = 0
         return True

@@ -149,7 +149,9 @@ class Rig:
         facts = (self.readings.tamper, self.readings.mains_lost)
         due = self.now - self._stepped_at >= self._wake_ms or facts != self._before
         if due or self._down or any(sampler.changed for sampler in self.samplers):
-            self._before = facts
+            if facts != self._before:
+                self._before = facts
+                self.readings.changes += 1
             self._step()
 
     def _step(self) -> None:
