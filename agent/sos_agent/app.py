@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -95,6 +96,7 @@ class Runtime:
     async def run(self) -> None:
         """Until asked to stop. Raises SafezoneError when it cannot go on."""
         self._loop.set_exception_handler(self._loop_error)
+        threading.excepthook = self._thread_error
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stop)
         self._read_clock()
@@ -193,6 +195,10 @@ class Runtime:
         error = context.get("exception")
         self._bug(error if isinstance(error, Exception) else RuntimeError(str(context.get("message"))))
 
+    def _thread_error(self, about: threading.ExceptHookArgs) -> None:
+        error = about.exc_value if isinstance(about.exc_value, Exception) else RuntimeError(str(about.exc_type))
+        self._loop.call_soon_threadsafe(self._bug, error)
+
     def _bug(self, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
         where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames))
@@ -211,7 +217,7 @@ class Runtime:
         self._ports.stop()
         await self._brokers.close(GOODBYE_S)
         # In a thread: a disk that hangs must not keep the loop from its last words.
-        if not await self._loop.run_in_executor(None, self._outbox.close, GOODBYE_S * 5):
+        if not await asyncio.to_thread(self._outbox.close, GOODBYE_S * 5):
             self._log.say("outbox did not close in time", level="error")
         self._notifier.close()
 

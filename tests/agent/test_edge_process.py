@@ -264,7 +264,7 @@ def test_a_removed_outbox_ends_the_process_so_that_the_next_start_mends_it(tmp_p
     run(main)
 
 
-BUG = """
+IN_THE_CORE = """
 import sys
 from sos_agent.core.agent import Agent
 from sos_agent.core.events import PortsSeen
@@ -279,14 +279,27 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_mistake_of_our_own_ends_the_process_with_one_line(tmp_path: Path) -> None:
+IN_THE_WRITER = """
+import sys
+from sos_agent.core.effects import PurgeReceipted
+from sos_agent.edge import tables
+def wrong(db, effect):
+    raise ZeroDivisionError("planted")
+tables.WORK[PurgeReceipted] = wrong
+from sos_agent.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("bug", "place"), [(IN_THE_CORE, "<string>:8 wrong"), (IN_THE_WRITER, "<string>:6 wrong")])
+def test_a_mistake_of_our_own_ends_the_process_with_one_line(tmp_path: Path, bug: str, place: str) -> None:
     site = write_site(tmp_path, f"mqtt://127.0.0.1:{free_port()}")
-    done = _agent(site, "market", code=BUG)
+    done = _agent(site, "market", code=bug)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (logged,) = [line for line in done.stderr.splitlines() if "mistake of our own" in line]
     assert "ZeroDivisionError('planted')" in logged
-    assert "<string>:8 wrong" in logged
+    assert place in logged
     assert done.stderr.splitlines()[-1].startswith("safezone: stopped by a mistake of its own (ZeroDivisionError")
 
 

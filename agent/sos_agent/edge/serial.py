@@ -13,6 +13,7 @@ import os
 import select
 import stat
 import termios
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -139,13 +140,17 @@ class Ports:
             self._open_in_thread(effect)
 
     def _open_in_thread(self, effect: effects.OpenPort) -> None:
-        # Opening may hang in a driver; the other poles must not hang with it.
+        # Opening may hang in a driver; neither the other poles nor our end may hang with it.
         self._working.add(effect.port)
-        future = self._loop.run_in_executor(None, open_device, effect.port, effect.baud)
-        future.add_done_callback(partial(self._opened, effect))
+        threading.Thread(target=self._open_device, args=(effect,), name="port-open", daemon=True).start()
 
-    def _opened(self, effect: effects.OpenPort, future: asyncio.Future[serial.Serial | str]) -> None:
-        port, device = effect.port, future.result()
+    def _open_device(self, effect: effects.OpenPort) -> None:
+        device = open_device(effect.port, effect.baud)
+        with suppress(RuntimeError):  # the loop has been closed meanwhile
+            self._loop.call_soon_threadsafe(self._opened, effect, device)
+
+    def _opened(self, effect: effects.OpenPort, device: serial.Serial | str) -> None:
+        port = effect.port
         self._working.discard(port)
         wanted = self._opening.get(port)
         if wanted is not effect:
