@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 # test id (a prefix) -> why it may be skipped. Nothing else may.
 MAY_SKIP: dict[str, str] = {}
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> object:
+def _allowed(report: pytest.TestReport | pytest.CollectReport) -> bool:
+    return not report.skipped or any(report.nodeid.startswith(prefix) for prefix in MAY_SKIP)
+
+
+def _complaint(report: pytest.TestReport | pytest.CollectReport) -> str:
+    return f"{report.nodeid} was skipped, but is not on the list in tests/conftest.py: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn a skip that nobody has allowed into a failure."""
-    report: pytest.TestReport = yield
-    if report.skipped and not any(item.nodeid.startswith(prefix) for prefix in MAY_SKIP):
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, but is not on the list in tests/conftest.py: {report.longrepr}"
+    report = yield
+    if not _allowed(report):
+        report.longrepr, report.outcome = _complaint(report), "failed"
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module that skips itself."""
+    report = yield
+    if not _allowed(report):
+        report.longrepr, report.outcome = _complaint(report), "failed"
     return report
