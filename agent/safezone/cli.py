@@ -19,6 +19,7 @@ _PARTS = {
     "station": "sos_station.cli",
     "alarms": "sos_station.cli",
     "sim": "sos_sim.cli",
+    "bench": "sos_sim.bench.cli",
     "site": "safezone.site_cli",
 }
 

@@ -1,0 +1,1 @@
+"""Figures of the whole, each beside its floor, measured in one run."""
