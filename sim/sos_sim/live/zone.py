@@ -86,8 +86,7 @@ class Zone:
         site_file = str(folder / "site.toml")
         self.station = self._child("station", "-m", "safezone", "station", "--site", site_file)
         for point in self.site.point:
-            words = ("-m", "safezone", "agent", "--site", site_file, "--point", point.id)
-            self.agents[point.id] = self._child(f"agent {point.id}", *words)
+            self.agents[point.id] = self._child(f"agent {point.id}", "-m", "sos_agent", site_file, point.id)
         self._terminal: Terminal | None = None
         self._health = HealthWatch(self.site.station.id, self.broker_url)
 
