@@ -26,9 +26,7 @@ ids = st.lists(identities, max_size=4, unique=True).map(tuple)
 bases = st.sampled_from(BASES)
 kinds = st.sampled_from(["loop_open", "mains_lost"])
 
-alarms = st.builds(
-    effects.StoreAlarm, plain, st.sampled_from(["press", "silent_press"]), small, small, bases, small
-)
+alarms = st.builds(effects.StoreAlarm, plain, st.sampled_from(["press", "silent_press"]), small, small, bases, small)
 notices = st.builds(effects.StoreNotice, poles, kinds, st.booleans(), small, bases, small, st.none(), st.booleans())
 details = st.builds(
     effects.StoreNotice, poles, st.just("press_detail"), st.just(True), small, bases, small,
