@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -30,12 +31,15 @@ class Peer:
         self._opened = dict.fromkeys(keys, 0)
         self._waiting: list[tuple[int, bytes]] = []
         self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self._heard = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._fd, self._heard.set)
         self._task = asyncio.ensure_future(self._run())
 
     async def close(self) -> None:
         """Hang up."""
         self._task.cancel()
         await asyncio.wait({self._task})
+        asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)
 
     def say(self, data: bytes) -> None:
@@ -67,16 +71,24 @@ class Peer:
     async def _run(self) -> None:
         while True:
             now = int(time.monotonic() * 1000) & TICKS_MASK
+            self._heard.clear()
             try:
                 data = os.read(self._fd, 4096)
+                if not data:
+                    return  # the port has vanished
             except BlockingIOError:
                 data = b""
+            except OSError:
+                return
             for frame in self.line.feed(data, now) if data else ():
                 if frame.address in self.links:
                     self.links[frame.address].receive(frame, now)
             for address, link in self.links.items():
                 self._turn(address, link, now)
-            await asyncio.sleep(POLL_S)
+            wait_s = min(POLL_S, self.line.wait(now) / 1000 or POLL_S)
+            timer = asyncio.get_running_loop().call_later(wait_s, self._heard.set)
+            await self._heard.wait()
+            timer.cancel()
 
     def _turn(self, address: int, link: Link, now: int) -> None:
         for _lane, payload, _uptime_ms in link.take():
@@ -96,4 +108,5 @@ class Peer:
                 self._waiting.remove(waiting)
         while self.line.quiet(now) and (wire := link.poll(now, now)) is not None:
             self.line.sent(len(wire), now)
-            os.write(self._fd, wire)
+            with contextlib.suppress(OSError):
+                os.write(self._fd, wire)

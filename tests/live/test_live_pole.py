@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.live.pole_peer import Peer
 
+from sos_contract.errors import SafezoneError
 from sos_contract.resources import data_dir
 from sos_sim.live import firmware
 from sos_sim.live.pole_host import Change, LivePole
@@ -267,6 +268,24 @@ def test_more_heap_than_the_board_has_is_a_memory_error(tmp_path: Path) -> None:
             assert 10_000 < (await b.pole.stats())["heap"] < 128 * 1024
         async with bench(tmp_path, heap_bytes=20_000) as b:
             assert "MemoryError" in b.kinds("crash")[0]
+
+    run(story)
+
+
+def test_a_pole_that_cannot_start_says_why(tmp_path: Path) -> None:
+    async def story() -> None:
+        cable = Cable(tmp_path / "tty")
+        wrong = settings() | {"key": "00"}
+        pole = LivePole(wrong, tmp_path / "flash", cable)
+        with pytest.raises(SafezoneError, match=r"^pole merlin-1 did not start: .*settings.json: key .*64 hex digits"):
+            await pole.start()
+        assert not pole.running
+        with pytest.raises(SafezoneError, match="is switched off"):
+            await pole.stats()
+        pole = LivePole(settings(), tmp_path / "no-such-folder" / "flash", cable)
+        with pytest.raises(SafezoneError, match=r"^pole merlin-1 did not start: .*ENOENT"):
+            await pole.start()
+        cable.close()
 
     run(story)
 

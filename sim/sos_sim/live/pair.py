@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from sos_sim.live.timing import Alarm
 
 BITS_A_BYTE = 10  # start, eight, stop
-_GRAIN_S = 0.001  # bytes are handed on at this grain, the first of a burst at once: listeners must hear a busy line
+# Bytes are handed on at this grain, the first of a burst at once, so that all hear that the line is busy. Each time it
+# wakes all listeners; after 6 ms of silence they give a frame up.
+_GRAIN_S = 0.005
 _REMEMBER_S = 1.0  # longer than a whole buffer of either side takes at the slowest baud rate that is used with others
 
 Hear = Callable[[bytes], None]

@@ -92,7 +92,7 @@ class LivePole:
         if self.running:
             return
         self.cable.attach(self.name, self._from_cable)
-        started = asyncio.ensure_future(self.wait_for(lambda c: c.kind == "started", START_TIMEOUT_S))
+        started = asyncio.ensure_future(self.wait_for(lambda c: c.kind in ("started", "crash"), START_TIMEOUT_S))
         process = self._process = PoleProcess(self._heard)
         await process.start(
             {
@@ -110,11 +110,17 @@ class LivePole:
         )
         self._watcher = asyncio.ensure_future(self._watch(process))
         self._tell("power", True)
-        done, _ = await asyncio.wait({started, self._watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if started not in done:
-            started.cancel()
-            raise SafezoneError(f"pole {self.name} did not start: {process.complaint() or 'the process ended'}")
-        await started
+        await asyncio.wait({started, self._watcher}, return_when=asyncio.FIRST_COMPLETED)
+        why = process.complaint() or "the process ended"
+        if started.done() and not started.exception():
+            if started.result().kind == "started":
+                return
+            why = str(started.result().value).splitlines()[-1]
+        elif started.done():
+            why = f"no sign of life within {START_TIMEOUT_S:.0f} s"
+        started.cancel()
+        await self.kill()
+        raise SafezoneError(f"pole {self.name} did not start: {why}")
 
     async def stop(self) -> None:
         """Switch off, for good: gently, since nothing is to be proved by it."""

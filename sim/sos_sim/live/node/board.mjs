@@ -9,6 +9,7 @@ const TICKS_MASK = 0x3fffffff; // MicroPython's ticks wrap after 2^30
 const FIFO_BYTES = 32; // RP2040 UART: what the hardware holds while interrupts are off
 const USB_BUFFER_BYTES = 64 * 1024; // far more than USB's flow control lets through at once
 const SOFT_CALLBACKS = 8; // MicroPython's scheduler holds as many; a soft timer loses the rest
+const LINE_BYTES = 1500; // an event stays below PIPE_BUF (4,096), so that the lines of both threads never mix
 const FLOATING = -1; // an input that nobody drives: the pull decides
 
 export class Board {
@@ -93,10 +94,14 @@ export class Board {
   }
 
   tell() {
+    if (!this.changed && !this.usbOut.length) return;
     if (this.changed) say({ ev: "output", pins: this.changed.pins }, this.changed.at);
     this.changed = null;
-    if (this.usbOut.length) say({ ev: "usb", hex: Buffer.concat(this.usbOut).toString("hex") });
+    const bytes = Buffer.concat(this.usbOut);
     this.usbOut = [];
+    for (let at = 0; at < bytes.length; at += LINE_BYTES) {
+      say({ ev: "usb", hex: bytes.toString("hex", at, Math.min(at + LINE_BYTES, bytes.length)) });
+    }
   }
 
   // Messages from the main thread, in order.

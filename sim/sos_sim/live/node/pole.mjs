@@ -1,7 +1,6 @@
 // One live pole: the power supply, the reset line and the watchdog around a worker that runs the interpreter.
 // Standard input and output carry the control channel, one JSON object a line; CONTROL.md lists both directions.
 import fs from "node:fs";
-import readline from "node:readline";
 import { Worker } from "node:worker_threads";
 import { CELL, CELLS, now, say } from "./clock.mjs";
 
@@ -44,7 +43,8 @@ function start(cause, mode = "run") {
   worker = born;
   born.on("message", (message) => message.reset && reset(message.reset, message.mode));
   born.on("error", (error) => {
-    say({ ev: "broken", text: String(error?.stack ?? error) }); // our own fault, never the firmware's
+    fs.writeSync(2, `${error?.stack ?? error}\n`);
+    say({ ev: "broken", text: String(error?.message ?? error) }); // our own fault, never the firmware's
     process.exit(70);
   });
 }
@@ -92,14 +92,19 @@ const commands = {
   off: () => process.exit(0),
 };
 
-const lines = readline.createInterface({ input: process.stdin, crlfDelay: Infinity });
-lines.on("line", (text) => {
-  const line = JSON.parse(text);
-  const command = commands[line.op];
-  if (command) command(line);
-  else say({ ev: "refused", text: `no command ${JSON.stringify(line.op)}` });
+let rest = "";
+process.stdin.setEncoding("utf8");
+process.stdin.on("data", (text) => {
+  const lines = (rest + text).split("\n");
+  rest = lines.pop();
+  for (const text of lines) {
+    const line = JSON.parse(text);
+    const command = commands[line.op];
+    if (command) command(line);
+    else say({ ev: "refused", text: `no command ${JSON.stringify(line.op)}` });
+  }
 });
-lines.on("close", () => process.exit(0)); // whoever held the channel is gone: leave nothing behind
+process.stdin.on("end", () => process.exit(0)); // whoever held the channel is gone: leave nothing behind
 process.on("SIGINT", () => {}); // Ctrl-C in the terminal is for the simulator, which switches the poles off
 setInterval(watch, WATCHDOG_GRAIN_MS);
 fs.fstatSync(1); // fails at once if there is no channel to speak on

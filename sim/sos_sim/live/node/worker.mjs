@@ -8,7 +8,8 @@ import { Repl } from "./repl.mjs";
 
 const SLICE_MS = 20; // the firmware's timers are made up for at least so often; it wakes itself for what is due before
 const EDGE_MS = 10; // after an edge of an input: wake at each tick of a timer, until the firmware itself asks for more
-const COLLECT_EVERY_MS = 1000; // and after each turn with traffic or an edge
+const COLLECT_EVERY_MS = 1000; // when nothing happens
+const COLLECT_BUSY_MS = 50; // with traffic, which is what leaves garbage: some kilobytes a frame
 const RESET_CODES = { power_on: 1, watchdog: 3, reset: 3, soft: 3 }; // an RP2 resets itself by its watchdog
 const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
 
@@ -64,15 +65,17 @@ class Machine {
     this.mp.runPython("import shim_host");
     const host = this.mp.pyimport("shim_host");
     this.call = {};
-    for (const name of ["build", "turn", "fire", "collect", "used"]) this.call[name] = host[name];
+    for (const name of ["prepare", "build", "turn", "fire", "collect", "used"]) this.call[name] = host[name];
+    this.call.prepare(config.chip, RESET_CODES[cause]);
     this.base = this.#used();
     try {
-      this.call.build(config.chip, RESET_CODES[cause]);
-      this.state = "run";
+      this.call.build();
     } catch (error) {
       crashed("build", error);
       this.stop();
+      return;
     }
+    this.state = "run";
     say({ ev: "started", cause });
   }
 
@@ -123,7 +126,7 @@ class Machine {
 
   collect() {
     const t = now();
-    if (t - this.collectedAt < COLLECT_EVERY_MS && board.busyAt < this.collectedAt) return;
+    if (t - this.collectedAt < (board.busyAt > this.collectedAt ? COLLECT_BUSY_MS : COLLECT_EVERY_MS) && board.stats === null) return;
     this.collectedAt = t;
     this.heap = this.#used() - this.base;
     if (this.heap > config.heap && this.state === "run") {

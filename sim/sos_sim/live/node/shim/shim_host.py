@@ -12,10 +12,14 @@ _SHORTEST_MS = 1
 _made: list = []
 
 
-def build(chip: str, reset_cause: int) -> None:
-    """Make the modules of this chip's port, then do as the board does at power-on up to the loop."""
+def prepare(chip: str, reset_cause: int) -> None:
+    """Make the modules of this chip's port."""
     shim_system.install(chip)
     machine._BOOT["cause"] = reset_cause
+
+
+def build() -> None:
+    """Do as the board does at power-on, up to the loop."""
     import main
 
     _made.extend(main.build())
