@@ -75,6 +75,7 @@ class Board:
         self._watchdog: "machine.WDT | None" = None
         self._colour: "tuple[int, int, int]" = (0, 0, 0)
         self._lit_at = 0
+        self._judged = True
         self._hertz = 0
         self._beacon_on = False
         self._wake_ms = 0
@@ -121,6 +122,8 @@ class Board:
         received = self._cable.read()  # type: ignore[union-attr]
         if ticks_diff(now, self._looked_at) >= LOOK_MS:
             self._look(now)
+        if not self._judged and ticks_diff(now, self._lit_at) >= LAMP_LIT_MS:
+            self._judge_lamp()
         due = self._news or received or ticks_diff(now, self._stepped_at) >= self._wake_ms
         for sampler in self._samplers:
             due = due or sampler.changed
@@ -167,6 +170,7 @@ class Board:
         if out.lamp is not self._colour:
             self._colour = out.lamp
             self._lit_at = now
+            self._judged = self._dark()
             self._lamp.put(out.lamp)
         if out.hertz != self._hertz:
             self._hertz = out.hertz
@@ -189,10 +193,17 @@ class Board:
             mv,
             self._heat.tenths() if self._heat else 0,
         )
-        lit = self._colour[0] or self._colour[1] or self._colour[2]
-        if lit and ticks_diff(now, self._lit_at) >= LAMP_LIT_MS:
-            if self._sense_pin is not None:
-                changed = self._senses.look_at_lamp(self._sense_pin.on()) or changed
-            elif self._sense_adc is not None:
-                changed = self._senses.look_at_lamp(self._sense_adc.read_u16() >= self._sense_least) or changed
+        self._judged = self._dark()
         self._news = self._news or changed
+
+    def _dark(self) -> bool:
+        colour = self._colour
+        return not (colour[0] or colour[1] or colour[2])
+
+    def _judge_lamp(self) -> None:
+        """Once it has been lit for a while, and again with each look if it stays so: does it draw current?"""
+        self._judged = True
+        if self._sense_pin is not None:
+            self._news = self._senses.look_at_lamp(self._sense_pin.on()) or self._news
+        elif self._sense_adc is not None:
+            self._news = self._senses.look_at_lamp(self._sense_adc.read_u16() >= self._sense_least) or self._news
