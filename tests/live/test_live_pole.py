@@ -318,6 +318,8 @@ async def answers_mpremote(pole: LivePole, cable: UsbCable, peer: Peer) -> None:
     assert await mpremote(cable.port.path, "exec", "print(6 * 7)") == (0, "42\r\n")
     code, printed = await mpremote(cable.port.path, "eval", "1 / 0")
     assert code == 1 and "ZeroDivisionError" in printed
+    assert (await mpremote(cable.port.path, "fs", "cp", __file__, ":copy.py"))[0] == 0
+    assert "copy.py" in (await mpremote(cable.port.path, "fs", "ls"))[1]
     started = asyncio.ensure_future(pole.wait_for(lambda c: c.kind == "started", 5))
     await mpremote(cable.port.path, "reset")
     await started

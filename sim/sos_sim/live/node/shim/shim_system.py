@@ -2,6 +2,7 @@
 
 # mypy: ignore-errors
 # Runs on MicroPython only; the names that it imports are modules of the interpreter or of board.mjs.
+import builtins
 import os
 import select as _select
 import sys as _sys
@@ -110,6 +111,22 @@ def _statvfs(path: str) -> tuple:
     return (4096, 4096, blocks, blocks // 2, blocks // 2, 0, 0, 0, 0, 255)
 
 
+# The interpreter's C library counts errors its own way; a board's numbers are those of Linux. ENOENT, EACCES, EEXIST,
+# ENOTDIR, EISDIR, EINVAL, ENOTEMPTY.
+_ERRORS = {44: 2, 2: 13, 20: 17, 54: 20, 31: 21, 28: 22, 55: 39}
+_FILE_CALLS = ("chdir", "ilistdir", "listdir", "mkdir", "remove", "rename", "rmdir", "stat", "unlink")
+
+
+def _with_board_errors(call: object) -> object:
+    def wrapped(*args: object, **options: object) -> object:
+        try:
+            return call(*args, **options)
+        except OSError as error:
+            raise OSError(_ERRORS.get(error.errno, error.errno)) from None
+
+    return wrapped
+
+
 def install(chip: str) -> None:
     """Put it all in place for `chip`, the name sys.platform has there: rp2 or esp32."""
     usb = _Text()
@@ -121,6 +138,9 @@ def install(chip: str) -> None:
     )
     os.urandom = _urandom
     os.statvfs = _statvfs
+    for name in _FILE_CALLS:
+        setattr(os, name, _with_board_errors(getattr(os, name)))
+    builtins.open = _with_board_errors(open)
     time.ticks_us = _board.ticks_us
     time.sleep = lambda seconds: _board.sleep_us(int(seconds * 1_000_000))
     time.sleep_ms = lambda ms: _board.sleep_us(ms * 1000)
