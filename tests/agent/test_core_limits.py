@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.agent.core_world import World, config
 
 from sos_agent.core import courier, effects, events, intake, notices, uptime
@@ -213,9 +214,10 @@ def test_a_line_goes_home_when_its_other_port_falls_silent() -> None:
     assert "/dev/home" in world.opened
 
 
-def test_refused_alarms_remembered_are_bounded() -> None:
+def test_refused_alarms_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "REFUSED_MOST", 100)
     world = World()
-    for number in range(1, courier.REFUSED_MOST + 200):
+    for number in range(1, 200):
         identity = Identity("p1", "00000000000000ff", 1, number)
         world.store.do(effects.StoreAlarm(identity, "press", number, 0, world.timebase, 0))
         world.station.refuses[identity] = "mended tomorrow"
@@ -223,7 +225,7 @@ def test_refused_alarms_remembered_are_bounded() -> None:
     world.run(60_000)
     assert world.agent is not None
     assert world.agent._run is not None
-    assert len(world.agent._run.courier._refused) == courier.REFUSED_MOST
+    assert len(world.agent._run.courier._refused) == 100
     press = world.press()
     world.until(lambda: world.stage(press) == "received", 1_000)
     world.station.refuses.clear()

@@ -9,6 +9,7 @@ from sos_agent.core.effects import WriteBytes
 from sos_agent.core.events import PoleConfig
 from sos_agent.core.ports import Port, Ports, Seat
 from sos_agent.core.uptime import Uptime
+from sos_contract.stages import HELD
 from sos_wire.frame import HELLO, Frame
 from sos_wire.handshake import AGENT, read_hello
 from sos_wire.link import LIVE, Link
@@ -17,6 +18,10 @@ from sos_wire.ticks import TICKS_MASK
 
 # What a pole can want to hear of: its 64 unreleased presses and the one its lamp shows. Twice that.
 ANSWERS_MOST = 128
+# On a shared pair an exchange takes some 12 ms, and the slot of the next caller up to 70 more. While presses of several
+# poles come closer together than CROWD_MS, all are answered *held* before any is told more.
+CROWD_MS = 200
+CALM_MS = 150
 FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with the next turn
 
 Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
@@ -69,7 +74,7 @@ class PoleEnd:
     heard_ms: int | None = None
     spoken_ms: int = 0
     service_due: bool = True  # in this session it was not told the present service
-    answers: dict[Press, str] = field(default_factory=dict)
+    answers: dict[Press, tuple[str, bool]] = field(default_factory=dict)  # stage; whether it is the first answer
 
 
 class Lines:
@@ -104,8 +109,8 @@ class Lines:
     def tell(self, pole: str, press: Press, stage: str) -> None:
         """Tell a pole how far that press is; the latest stage of a press takes the place of an earlier one."""
         end = self.poles[pole]
-        end.answers.pop(press, None)
-        end.answers[press] = stage
+        _, first = end.answers.pop(press, ("", stage == HELD))
+        end.answers[press] = (stage, first)
         while len(end.answers) > ANSWERS_MOST:
             del end.answers[next(iter(end.answers))]
             self._context.counts["answer_crowded_out"] += 1
@@ -119,7 +124,11 @@ class Lines:
         if port is None or not port.open:
             self._context.counts["bytes_of_no_port"] += 1
             return
-        for frame in port.wire.feed(data, self._context.now_ms & TICKS_MASK):
+        bad = port.wire.bad
+        frames = port.wire.feed(data, self._context.now_ms & TICKS_MASK)
+        if port.wire.bad != bad and self._context.now_ms < port.seat.calm_ms:
+            port.seat.calm_ms = self._context.now_ms + CALM_MS  # callers that met, and will call again
+        for frame in frames:
             seat = port.seat
             if seat.port is port and seat.state == "serving":
                 end = self._on[seat.line.name].get(frame.address)
@@ -166,9 +175,17 @@ class Lines:
             end.answers.clear()
             self.happenings.append(Opened(pole))
         for lane, payload, _ in link.take():
+            self._note_crowd(end)
             self.happenings.append(Delivered(pole, lane, payload))
         if link.peer_status is not None:
             self.happenings.append(Beat(pole, link.peer_status))
+
+    def _note_crowd(self, end: PoleEnd) -> None:
+        """Several poles of a shared pair call at once: what is no first answer waits until they have been heard."""
+        now, seat = self._context.now_ms, end.seat
+        if now < seat.calm_ms or (seat.caller not in ("", end.config.id) and now - seat.called_ms < CROWD_MS):
+            seat.calm_ms = now + CALM_MS
+        seat.caller, seat.called_ms = end.config.id, now
 
     # -- speaking -------------------------------------------------------------------------------------------------
 
@@ -177,7 +194,7 @@ class Lines:
         self.ports.pump()
         now = self._context.now_ms
         due = [end for end in self.poles.values() if now >= end.due_ms]
-        for end in sorted(due, key=lambda end: end.spoken_ms):  # on a shared pair whoever waits longest has the turn
+        for end in sorted(due, key=_turn):
             self._speak(end)
 
     def _speak(self, end: PoleEnd) -> None:
@@ -185,12 +202,12 @@ class Lines:
         ticks = now & TICKS_MASK
         port = end.seat.port
         link = end.link
-        self._offer_answers(end)
         for _ in range(FRAMES_AT_ONCE):
             wait_ms = port.wire.wait(ticks) if port is not None and port.open else 0
             if wait_ms:
                 end.due_ms = now + wait_ms
                 return
+            self._offer_answers(end)  # not before we may speak: a later stage may take an earlier one's place till then
             data = link.poll(ticks, now - self._context.started_ms)
             if end.up and not link.up:
                 end.up = False
@@ -203,15 +220,26 @@ class Lines:
                 end.spoken_ms = now
                 self._context.emit(WriteBytes(port.name, data))
         end.due_ms = now + max(1, link.wake(ticks))
+        if end.answers and now < end.seat.calm_ms:
+            end.due_ms = min(end.due_ms, end.seat.calm_ms)
 
     def _offer_answers(self, end: PoleEnd) -> None:
         if end.service_due and end.link.send(LIVE, self._service):
             end.service_due = False
-        while end.answers and end.link.room(LIVE) > 0:
-            (incarnation, boot, press), stage = next(iter(end.answers.items()))
-            del end.answers[incarnation, boot, press]
-            end.link.send(LIVE, Progress(int(incarnation, 16), boot, press, stage).pack())
+        calm = self._context.now_ms >= end.seat.calm_ms
+        for press, (stage, first) in list(end.answers.items()):
+            if end.link.room(LIVE) <= 0:
+                return
+            if first or calm:
+                del end.answers[press]
+                incarnation, boot, number = press
+                end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, stage).pack())
 
     def next_due_ms(self) -> int:
         """When ``pump`` may have something to do."""
         return min([self.ports.next_due_ms(), *(end.due_ms for end in self.poles.values())])
+
+
+def _turn(end: PoleEnd) -> tuple[bool, int]:
+    """Who is spoken to first on a shared pair: whose press was not answered yet, then who waits longest."""
+    return not any(first for _, first in end.answers.values()), end.spoken_ms

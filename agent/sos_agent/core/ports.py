@@ -59,6 +59,9 @@ class Seat:
     explorer_until_ms: int = 0
     explored: list[str] = field(default_factory=list)
     heard_ms: int = 0
+    caller: str = ""  # whose message came last, and when; until ``calm_ms`` several poles call at once
+    called_ms: int = 0
+    calm_ms: int = 0
     reported: bool = False
 
 
