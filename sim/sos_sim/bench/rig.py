@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -84,11 +85,10 @@ class Rig:
         self._terminal: Terminal | None = None
 
     async def __aenter__(self) -> Rig:
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self.stop)
             await self._start()
-        except BaseException:
-            await self.stop()
-            raise
+            undo.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,11 +136,16 @@ class Rig:
 
     # --- a press
 
-    async def press(self, pole: LivePole, hold_ms: float, after_ms: float = 0.0) -> Stages:
-        """Press, and wait until the lamp says *received*. The contact closes ``after_ms`` from now."""
+    async def press(self, pole: LivePole, hold_ms: float) -> Stages:
+        """Press, and wait until the lamp says *received*."""
+        return await self.press_at(pole, time.monotonic(), hold_ms)
+
+    async def press_at(self, pole: LivePole, at: float, hold_ms: float) -> Stages:
+        """The same, at that time of time.monotonic(), or as soon as the pole hears of it."""
         seen = Stages(pole)
         try:
             closed, idle = pole.electrics.loop("button", "pressed"), pole.electrics.loop("button", "idle")
+            after_ms = max(0.0, at - time.monotonic()) * 1000
             seen.contact = await pole.play([(after_ms, closed), (after_ms + hold_ms, idle)]) + after_ms / 1000
             async with asyncio.timeout(RECEIVED_TIMEOUT_S):
                 await seen.wait()
