@@ -161,7 +161,7 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         "change",
-        [{"address": 0}, {"address": 70000}, {"address": "x"}, {"key": "ab" * 31}, {"key": 7}, {"link": {"kind": "can"}},
+        [{"address": 0}, {"address": 70000}, {"address": "x"}, {"key": "ab" * 31}, {"link": {"kind": "can"}},
          {"link": 3}, {"board": {}}, {"board": {"chip": "rp2", "levels": [1, 2]}}, {"silent_button": True}],
     )  # fmt: skip
     def test_what_is_wrong_is_refused(self, change: dict[str, object]) -> None:
