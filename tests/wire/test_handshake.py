@@ -254,3 +254,28 @@ def test_who_to_everybody_is_answered_after_a_random_wait() -> None:
 
 def test_every_refusal_has_a_word() -> None:
     assert set(Pair().pole.counts) == {*REFUSALS, "duplicate", "resent"}
+
+
+def test_a_welcome_needs_the_key_and_the_number_that_the_pole_named() -> None:
+    """Who hears the HELLO knows the nonce, yet not the key; who has the key yet derives wrongly opens nothing."""
+    pair = Pair()
+    pair.deaf = {pair.agent, pair.pole}
+    pair.run(100)
+    nonce = frames_of(pair.sent[UP][0])[0].body[:16]
+    right = seal_of("sos welcome", pair.pole)
+    for seal, body, reason in (
+        (Seal(b"x" * 32), nonce + bytes(16), "tag"),
+        (right, nonce + bytes(16), "malformed"),
+        (right, nonce + bytes(15), "handshake"),
+        (right, bytes(32), "handshake"),
+    ):
+        before = pair.pole.counts[reason]
+        pair.hear(pair.pole, build(WELCOME, ADDRESS, 1, 0, 1, body, seal))
+        assert pair.pole.counts[reason] == before + 1 and not pair.pole.up
+
+
+def test_a_damaged_question_is_not_answered() -> None:
+    pair = Pair().open()
+    pair.run(500)
+    pair.hear(pair.pole, build(WHO, ADDRESS, 0, 0, 0, b"", Seal(b"x" * 32)))
+    assert pair.pole.counts["tag"] == 1 and pair.pole._call_at == -1
