@@ -71,6 +71,11 @@ class Pair:
         self._alarm.close()
         self._ends.clear()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is still sending."""
+        return any(burst.taken < len(burst.data) for end in self._ends.values() for burst in end.talks)
+
     def talk(self, name: str, data: bytes, at: float | None = None) -> None:
         """``name`` begins to send at ``at``, behind what it is still sending."""
         end = self._ends.get(name)

@@ -315,7 +315,7 @@ class LivePole:
         self._tell("log", line, t)
 
     def _from_cable(self, data: bytes) -> None:
-        self._process.send({"op": "usb" if self._usb else "uart", "hex": data.hex()})
+        self._process.send({"op": "usb" if self._usb else "uart", "hex": data.hex(), "more": self.cable.busy})
 
     def _pins_changed(self, t: float) -> None:
         """What the pins say now; the look follows from the lamp's colour alone."""

@@ -54,6 +54,11 @@ class Cable:
         if not self.shared:
             self.down.join(pole, hear)
 
+    @property
+    def busy(self) -> bool:
+        """Whether more bytes are on their way to the poles."""
+        return self.down.busy
+
     def say(self, pole: str, data: bytes, at: float) -> None:
         """The pole sends, beginning at ``at`` or when what it sent before is over."""
         self.up.talk(pole, data, at)
@@ -104,6 +109,7 @@ class UsbCable:
 
     power_cycles_port = True
     shared = False
+    busy = False
 
     def __init__(self, path: Path) -> None:
         self.port = Port(path, self._from_port)

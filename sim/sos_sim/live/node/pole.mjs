@@ -16,9 +16,10 @@ let checkedAt = now();
 let feeds = 0;
 let hungryMs = 0;
 
-function post(message) {
+function post(message, wake = true) {
   if (!worker) return;
   worker.postMessage(message);
+  if (!wake) return;
   Atomics.add(cells, CELL.wake, 1);
   Atomics.notify(cells, CELL.wake);
 }
@@ -84,7 +85,8 @@ const commands = {
     say({ ev: "playing", id, t0: t / 1000 });
     plan(steps.map(([ms, levels]) => [t + ms, levels]));
   },
-  uart: ({ hex, lost }) => post({ uart: Buffer.from(hex, "hex"), at: now(), lost }),
+  // In the middle of a frame there is nothing to do yet; a firmware that turns meanwhile finds the bytes all the same.
+  uart: ({ hex, more }) => post({ uart: Buffer.from(hex, "hex"), at: now() }, !more),
   usb: ({ hex }) => post({ usb: Buffer.from(hex, "hex") }),
   power_cut: ({ during, nth, byte }) => post({ cut: { during, nth, byte } }),
   stats: ({ id }) => post({ stats: id }),
