@@ -17,7 +17,6 @@ from sos_agent.core import effects, events
 from sos_agent.core.agent import Agent
 from sos_agent.core.events import Candidate, Config, LineConfig, PoleConfig
 from sos_contract import payloads, topics
-from sos_contract.stages import rank
 from sos_wire.link import AGENT, LIVE, POLE
 from sos_wire.messages import Press, Progress, Service, unpack
 
@@ -118,13 +117,8 @@ class Pair:
         self.heard[pole.link.address, "pressed"] = self.cable.now
 
     def times(self, stage: str) -> list[int]:
-        """From press to that stage or a later one, of those that reached it: *received* may overtake *held*."""
-        told = {
-            pole: min(at for (who, what), at in self.heard.items() if who == pole and rank(what) >= rank(stage))
-            for pole, what in self.heard
-            if rank(what) >= rank(stage)
-        }
-        return [at - self.heard[pole, "pressed"] for pole, at in told.items()]
+        """From press to that stage, of those that reached it."""
+        return [at - self.heard[pole, "pressed"] for (pole, what), at in self.heard.items() if what == stage]
 
     def _hear(self, address: int, _lane: int, payload: bytes, now: int) -> None:
         said = unpack(payload)
@@ -146,7 +140,7 @@ def burst(seed: int, store_ms: int = 2) -> tuple[list[int], list[int]]:
         pair.run_to(at)
         pair.press(pair.poles[place])
     assert pair.cable.run(lambda: len(pair.times("received")) == POLES)
-    assert len(pair.agent.station.alarms) == POLES
+    assert len(pair.agent.station.alarms) == len(pair.times("held")) == POLES
     return pair.times("held"), pair.times("received")
 
 

@@ -74,7 +74,8 @@ class PoleEnd:
     heard_ms: int | None = None
     spoken_ms: int = 0
     service_due: bool = True  # in this session it was not told the present service
-    answers: dict[Press, tuple[str, bool]] = field(default_factory=dict)  # stage; whether it is the first answer
+    # what is to be told: each press's first answer (*held*), and the latest stage after it
+    answers: dict[tuple[Press, bool], str] = field(default_factory=dict)
 
 
 class Lines:
@@ -107,10 +108,12 @@ class Lines:
             end.due_ms = self._context.now_ms
 
     def tell(self, pole: str, press: Press, stage: str) -> None:
-        """Tell a pole how far that press is; the latest stage of a press takes the place of an earlier one."""
+        """Tell a pole how far that press is; the latest stage takes the place of one that was not told yet, except
+        that *held* is always told: citizens and technicians see one light after the other."""
         end = self.poles[pole]
-        _, first = end.answers.pop(press, ("", stage == HELD))
-        end.answers[press] = (stage, first)
+        key = (press, stage == HELD)
+        end.answers.pop(key, None)
+        end.answers[key] = stage
         while len(end.answers) > ANSWERS_MOST:
             del end.answers[next(iter(end.answers))]
             self._context.counts["answer_crowded_out"] += 1
@@ -207,7 +210,7 @@ class Lines:
             if wait_ms:
                 end.due_ms = now + wait_ms
                 return
-            self._offer_answers(end)  # not before we may speak: a later stage may take an earlier one's place till then
+            self._offer_answers(end)  # not before we may speak: what matters more may come up till then
             data = link.poll(ticks, now - self._context.started_ms)
             if end.up and not link.up:
                 end.up = False
@@ -227,11 +230,11 @@ class Lines:
         if end.service_due and end.link.send(LIVE, self._service):
             end.service_due = False
         calm = self._context.now_ms >= end.seat.calm_ms
-        for press, (stage, first) in list(end.answers.items()):
+        for (press, first), stage in list(end.answers.items()):
             if end.link.room(LIVE) <= 0:
                 return
             if first or calm:
-                del end.answers[press]
+                del end.answers[press, first]
                 incarnation, boot, number = press
                 end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, stage).pack())
 
@@ -242,4 +245,4 @@ class Lines:
 
 def _turn(end: PoleEnd) -> tuple[bool, int]:
     """Who is spoken to first on a shared pair: whose press was not answered yet, then who waits longest."""
-    return not any(first for _, first in end.answers.values()), end.spoken_ms
+    return not any(first for _, first in end.answers), end.spoken_ms
