@@ -21,7 +21,8 @@ class Seal:
         inner.update(data)
         outer = sha256(self._outer)
         outer.update(inner.digest())
-        return outer.digest()
+        digest: bytes = outer.digest()
+        return digest
 
     def tag(self, data: bytes) -> bytes:
         """The first TAG_BYTES of the digest."""
