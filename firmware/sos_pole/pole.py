@@ -6,7 +6,7 @@ it is given. A step without frames, presses or changes allocates nothing.
 """
 
 from sos_pole.alarm import HELD, RECEIVED, Alarm
-from sos_pole.debounce import NEVER, READY, WAIT, Debounce
+from sos_pole.debounce import DEAD, NEVER, READY, STUCK, WAIT, Debounce
 from sos_pole.journal import MOST_PENDING, Entry, Journal
 from sos_pole.lamp import PATTERNS, Player
 from sos_pole.notices import Notices
@@ -37,6 +37,7 @@ REST_MS = 1000  # between two steps of the journal's upkeep: its erasing makes t
 QUIET_MS = 200  # without a byte from the agent, before the journal may erase
 _SHORT_WAKE_MS = 2
 _CARRY = 1 << 28  # uptime is kept in two small integers: a big one would be made anew each step
+_URGENT = ("in_service", "out_of_service", "not_delivered")  # looks; the agent knows the stages itself
 _SOURCES = ("press", "silent_press")
 _LOOP_NOTICES = {
     "loop_open": ("loop_open", 1),
@@ -360,9 +361,11 @@ class Pole:
     # -- the citizen
 
     def _show(self, now: int) -> None:
-        look = self._alarm.look(self._in_service(), now)
+        state = self.debounces[0].state  # a button that cannot be pressed gives no service, whoever listens
+        able = state != WAIT and state != STUCK and state != DEAD
+        look = self._alarm.look(able and self._in_service(), now)
         if look != self.look:
-            urgent = self._urgent(look) or self._urgent(self.look)
+            urgent = look in _URGENT or self.look in _URGENT
             self.look = look
             pattern = PATTERNS[LOOKS.index(look)]
             self._lamp.play(pattern[0], now)
@@ -377,10 +380,6 @@ class Pole:
         self._sound_ms = self._sound.advance(now)
         self.out.lamp = self._lamp.value  # type: ignore[assignment]
         self.out.hertz = self._sound.value if alarming else 0  # type: ignore[assignment]
-
-    def _urgent(self, look: str) -> bool:
-        """The agent knows the stages itself."""
-        return look in ("in_service", "out_of_service", "not_delivered")
 
     def _wake(self, now: int) -> int:
         if self._up != self.link.up:

@@ -108,8 +108,15 @@ class FakeBoard:
         return types.SimpleNamespace(readblocks=read, writeblocks=write, ioctl=control)
 
     def _machine(self) -> types.ModuleType:
-        fake = self
         machine: Any = types.ModuleType("machine")
+        for part in (*self._pins_and_readings(), *self._time_and_cable()):
+            setattr(machine, part.__name__, part)
+        machine.PWRON_RESET, machine.WDT_RESET = 1, 3
+        machine.reset_cause = lambda: self.cause
+        return machine  # type: ignore[no-any-return]
+
+    def _pins_and_readings(self) -> tuple[Any, ...]:
+        fake = self
 
         class Pin:
             IN, OUT, PULL_UP = 0, 1, 2
@@ -145,6 +152,11 @@ class FakeBoard:
 
             def duty_u16(self, duty: int) -> None:
                 fake.out[self.number] = duty
+
+        return Pin, ADC, PWM
+
+    def _time_and_cable(self) -> tuple[Any, ...]:
+        fake = self
 
         class UART:
             def __init__(self, number: int, **options: Any) -> None:
@@ -182,8 +194,4 @@ class FakeBoard:
         def idle() -> None:
             fake.idled += 1
 
-        for part in (Pin, ADC, PWM, UART, Timer, WDT, reset, idle):
-            setattr(machine, part.__name__, part)
-        machine.PWRON_RESET, machine.WDT_RESET = 1, 3
-        machine.reset_cause = lambda: fake.cause
-        return machine  # type: ignore[no-any-return]
+        return UART, Timer, WDT, reset, idle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.pole.rig import Rig, in_service
 
 from sos_pole.lamp import TABLE
-from sos_pole.runs import OPEN, PRESSED
+from sos_pole.runs import IDLE, OPEN, PRESSED
 from sos_sim.nor_flash import NorFlash
 from sos_wire.messages import LOOKS, Progress, Service
 from sos_wire.ticks import TICKS_MASK
@@ -248,9 +248,35 @@ def test_a_cut_wire_shows_no_press_and_is_a_fault() -> None:
     rig = in_service()
     rig.levels[0] = OPEN
     rig.run(1000)
-    assert rig.pole.look == "in_service" and rig.agent and not rig.agent.presses()
+    assert rig.pole.look == "out_of_service" and rig.agent and not rig.agent.presses()
     assert [(n.kind, n.on) for n in rig.agent.notices()][-1:] == [("loop_open", 1)]
     assert rig.agent.status.faults == 1
+    rig.levels[0] = IDLE
+    rig.run(300)
+    assert rig.pole.look == "in_service" and rig.agent.status.faults == 0
+
+
+def test_in_service_is_said_only_once_a_press_would_count() -> None:
+    rig = Rig()
+    rig.levels[0] = PRESSED  # leant against since before the power came
+    rig.run(5000)
+    assert rig.agent and rig.agent.link.up and rig.names() == ["starting"]
+    rig.levels[0] = IDLE
+    assert rig.run(300, until=lambda: rig.pole.look == "in_service")
+    rig.levels[0] = PRESSED
+    rig.run(40)
+    assert len(rig.agent.presses()) == 1
+
+
+def test_a_stuck_button_gives_no_service_once_its_press_is_done() -> None:
+    rig = in_service()
+    assert rig.agent
+    rig.agent.stages = ("held", "received", "closed")
+    rig.levels[0] = PRESSED
+    rig.run(59_000)
+    assert rig.pole.look == "in_service"
+    rig.run(2000)
+    assert rig.pole.look == "out_of_service" and rig.agent.notices()[-1].kind == "stuck_button"
 
 
 def test_every_look_that_the_pole_shows_is_in_the_table() -> None:
