@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sos_contract.errors import SafezoneError
-from sos_contract.payloads import AlarmView, DeskAnswer, DeskRequest
+from sos_contract.payloads import AlarmView, DeskAnswer, DeskRequest, FaultView
 from sos_contract.resources import data_dir
 from sos_contract.site import Line, Point, Pole, Site
 from sos_sim.live import layout
@@ -329,6 +329,10 @@ class Zone:
     async def everything(self) -> tuple[AlarmView, ...]:
         """All alarms, closed ones too."""
         return (await self._ask("list", limit=100, everything=True)).alarms
+
+    async def faults(self) -> tuple[FaultView, ...]:
+        """The open faults, as the station tells them to a terminal."""
+        return (await self._ask("notices", limit=100)).faults
 
     async def _ask(self, action: str, **fields: str | int | bool) -> DeskAnswer:
         if self._terminal is None:
