@@ -10,7 +10,10 @@ const SLICE_MS = 20; // the firmware's timers are made up for at least so often;
 const EDGE_MS = 10; // after an edge of an input: wake at each tick of a timer, until the firmware itself asks for more
 const COLLECT_EVERY_MS = 1000; // when nothing happens
 const COLLECT_BUSY_MS = 50; // with traffic, which is what leaves garbage: some kilobytes a frame
-const RESET_CODES = { power_on: 1, watchdog: 3, reset: 3, soft: 3 }; // an RP2 resets itself by its watchdog
+const RESET_CODES = { // what machine.reset_cause() says; an RP2 resets itself by its watchdog
+  rp2: { power_on: 1, watchdog: 3, reset: 3, soft: 3 },
+  esp32: { power_on: 1, watchdog: 3, reset: 2, soft: 5 },
+};
 const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
 
 const { config, cells, cause, mode } = workerData;
@@ -66,7 +69,7 @@ class Machine {
     const host = this.mp.pyimport("shim_host");
     this.call = {};
     for (const name of ["prepare", "build", "turn", "fire", "collect", "used"]) this.call[name] = host[name];
-    this.call.prepare(config.chip, RESET_CODES[cause]);
+    this.call.prepare(config.chip, RESET_CODES[config.chip][cause]);
     this.base = this.#used();
     try {
       this.call.build();
