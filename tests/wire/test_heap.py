@@ -57,7 +57,7 @@ def idle(now, turns):
     return gc.mem_alloc() - before
 
 # ---
-print("idle", idle(now, 1000) - idle(now, 400))  # the interpreter itself takes 64 bytes, once
+print("idle", idle(now, 1000) - idle(now, 400))
 before = gc.mem_alloc()
 for index in (0, 1, 2, 3):
     pole.send(LIVE, Press("press", 1, 1, index, 5).pack())
@@ -86,10 +86,14 @@ print("growth", gc.mem_alloc() - before)
 """
 
 
+SLACK = 1024  # what the interpreter keeps for itself, and the collector takes for a pointer, comes and goes
+
+
 def test_idle_polls_allocate_nothing(tmp_path: Path) -> None:
+    """The smallest allocation is 16 bytes: one a poll would show as 9,600, one a frame as 48,000."""
     lines = dict(line.split(" ", 1) for line in on_micropython(tmp_path, SCRIPT))
-    assert int(lines["idle"]) == 0
+    assert int(lines["idle"]) <= SLACK
     assert int(lines["code"]) <= 40 * 1024
     assert int(lines["objects"]) <= 8 * 1024
     assert int(lines["press"]) <= 2 * 1024
-    assert int(lines["growth"]) <= 256  # of 3,000 frames; what the collector takes for a pointer comes and goes
+    assert int(lines["growth"]) <= SLACK
