@@ -16,7 +16,7 @@ echo "$*" >> "{log}"
 """
 OFFLINE = """#!/bin/sh
 echo 'npm error code ENOTFOUND' >&2
-echo 'npm error network request to https://registry.npmjs.org failed' >&2
+echo 'npm error network request failed' >&2
 exit 1
 """
 
