@@ -49,6 +49,17 @@ def test_a_lost_station_is_told_within_20_s_and_its_return_at_once(loss: str) ->
     assert logs.count("station answers") == 2
 
 
+def test_a_press_that_met_a_restarting_station_goes_again_as_soon_as_it_answers() -> None:
+    """Away for less than it takes to be called lost: the alarm must not wait for its next retry, 12 s later."""
+    world = ready(World())
+    world.station.up = False
+    identity = world.press()
+    world.run(9_500)
+    assert world.stage(identity) == "held"
+    world.station_comes_back()
+    assert world.until(lambda: world.stage(identity) == "received", 10_000) <= 700
+
+
 def test_without_a_station_the_poles_hear_starting_and_then_lost() -> None:
     world = World()
     world.brokers_up.clear()

@@ -296,8 +296,10 @@ class _Run:
 
     def _probe_answer(self, event: events.BrokerMessage) -> None:
         answer = self._read(event, ProbeAnswer)
-        if answer is not None and self.supervision.answer(answer) == "other":
+        told = self.supervision.answer(answer) if answer is not None else ""
+        if told == "other":
             self.progress.begin_round(sweep=True)
+        if told in ("other", "back"):
             self._came_back(self.supervision.good_ms)
 
     def _same_inbox(self, inbox: str) -> bool:

@@ -85,14 +85,15 @@ class Supervision:
                 sent.acknowledged = True
 
     def answer(self, answer: ProbeAnswer) -> str:
-        """A probe came back. Returns what it tells: ``same``, ``other`` (an inbox that may lack something), or nothing
-        if it answers none of ours."""
+        """A probe came back. Returns what it tells: ``same``, ``other`` (an inbox that may lack something), ``back``
+        (an earlier probe was lost, and with it whatever was published then), or nothing if it answers none of ours."""
         sent = self._probes.get(answer.number)
         connection = self._context.connection
         if sent is None or not connection or answer.session != connection:
             self._context.counts["probe_answer_unasked"] += 1
             return ""
-        for number in [number for number in self._probes if number <= answer.number]:
+        older = [number for number in self._probes if number <= answer.number]
+        for number in older:
             del self._probes[number]  # answers come in order; what the older ones could tell is known now
         self._brokers.answered(sent.at_ms)
         self.good_ms = max(self.good_ms, sent.at_ms)
@@ -105,7 +106,9 @@ class Supervision:
         self.inbox, self._high_water = answer.inbox, answer.high_water
         if self._context.now_ms < self.good_ms + STATION_LOST_MS:
             self._step("answered")
-        return "other" if other else "same"
+        if other:
+            return "other"
+        return "back" if len(older) > 1 else "same"
 
     def timer(self) -> None:
         now = self._context.now_ms
