@@ -190,8 +190,8 @@ def markdown(facts: dict[str, str | float], command: str, date: str, found: Sequ
 def put_into(path: Path, bench: str, section: str) -> None:
     """Replace what stands between ``<!-- bench NAME -->`` and ``<!-- end -->`` in a file; add it if it is not there."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    begin, end = f"<!-- bench {bench} -->\n", "\n<!-- end -->"
+    begin, end = f"<!-- bench {bench} -->\n", "<!-- end -->"
     head, found, rest = text.partition(begin)
     if not found:
         head, rest = f"{text}\n## {bench}\n\n", f"{end}\n"
-    path.write_text(f"{head}{begin}{section}{end}{rest.partition(end)[2]}", encoding="utf-8")
+    path.write_text(f"{head}{begin}{section}\n{end}{rest.partition(end)[2]}", encoding="utf-8")

@@ -17,11 +17,12 @@ from sos_contract.errors import SafezoneError
 from sos_contract.payloads import AlarmView, DeskRequest
 from sos_contract.resources import data_dir
 from sos_edge import mqtt
-from sos_pole.debounce import PRESS_MS
+from sos_pole.debounce import CALM_MS, PRESS_MS
 from sos_pole.runs import SAMPLE_MS
 from sos_sim.bench.broker import Mosquitto, Tls, certify
 from sos_sim.live import layout
 from sos_sim.live.child import Child
+from sos_sim.live.pair import Hear
 from sos_sim.live.pole_host import Change, LivePole
 from sos_sim.live.wire import Cable
 from sos_station.terminal import Terminal
@@ -42,6 +43,19 @@ class WatchedCable(Cable):
     def __init__(self, path: Path, *, shared: bool) -> None:
         super().__init__(path, baud=BAUD, shared=shared)
         self.talks: list[tuple[float, bool, int]] = []
+        self._whole = False
+
+    def attach(self, pole: str, hear: Hear) -> None:
+        def heard(data: bytes) -> None:
+            # The end of a frame, even if the beginning of the next one came with it: nobody sleeps over that.
+            self._whole = b"\0" in data[1:]
+            hear(data)
+
+        super().attach(pole, heard)
+
+    @property
+    def busy(self) -> bool:
+        return not self._whole and super().busy
 
     def say(self, pole: str, data: bytes, at: float) -> None:
         self.talks.append((at, True, len(data)))
@@ -116,6 +130,7 @@ class Rig:
         await self.agent.start()
         await asyncio.gather(*(pole.start() for pole in self.poles))
         await self.ready()
+        await asyncio.sleep(2 * CALM_MS / 1000)  # after its start a pole must see a button at rest before a press counts
 
     async def ready(self) -> None:
         """Until every lamp says *in service*."""
