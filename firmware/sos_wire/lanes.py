@@ -39,8 +39,6 @@ class Lane:
             if self._timed == NEVER:
                 self._timed = self.number(place)
                 self._timed_at = now
-        elif self._timed != NEVER:  # Karn: the answer to a repeated message cannot be told from that to the first
-            self._timed = NEVER
         return place
 
     def number(self, place: int) -> int:
@@ -50,7 +48,7 @@ class Lane:
     def timeout(self) -> None:
         """Nothing came back: begin again with the oldest."""
         self._sent = 0
-        self._timed = NEVER
+        self._timed = NEVER  # Karn: the answer to a repeated message cannot be told from that to the first
         self.tries += 1
         self.resend_at = NEVER
 

@@ -6,7 +6,7 @@ import pytest
 from tests.wire.pair import Pair
 from tests.wire.world import Faults, Zone
 
-from sos_wire.line import POLE_GAP_MS, SLOT_MS, SLOTS, STALL_MS, Line
+from sos_wire.line import POLE_GAP_MS, REPLY_MS, SLOT_MS, SLOTS, STALL_MS, Line
 from sos_wire.link import AGENT, LINK_LOST_MS, POLE
 
 POLES = 8
@@ -134,6 +134,8 @@ def test_who_speaks_when() -> None:
         line.feed(up if line is agent else down, 100)
     assert agent.wait(100) == spoken_to.wait(100) == 1
     assert POLE_GAP_MS <= other.wait(100) <= POLE_GAP_MS + SLOT_MS * SLOTS
+    agent.sent(57, 200)
+    assert agent.wait(200) >= 5 + REPLY_MS, "57 bytes take 5 ms, and then it is the turn of the pole"
     wait = other.wait(100)
     assert not other.quiet(100 + wait - 1) and other.quiet(100 + wait)
     other.feed(up[:9], 300)  # an unfinished frame, that never ends

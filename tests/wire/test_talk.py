@@ -161,6 +161,19 @@ def test_a_number_is_taken_once_and_never_again() -> None:
     assert pair.agent.counts["replay"] == 3
 
 
+def test_a_lost_acknowledgement_is_said_again_at_once() -> None:
+    pair = Pair().open()
+    pair.deaf.add(pair.pole)
+    pair.pole.send(LIVE, b"help")
+    pair.run(20)
+    assert len(pair.agent.take()) == 1
+    pair.deaf.clear()
+    while pair.agent.counts["duplicate"] == 0:
+        pair.turn()
+    pair.run(2)
+    assert pair.pole.room(LIVE) == 4 and pair.agent.take() == ()
+
+
 def test_a_flipped_bit_anywhere_is_refused() -> None:
     pair = Pair().open()
     raw = frames_of(sealed(pair, bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"a"))[0]
@@ -191,7 +204,11 @@ def test_the_longest_payload_and_status_fit() -> None:
 
 
 def test_the_peers_uptime_comes_with_each_message() -> None:
-    pair = Pair().open()
+    pair = Pair()
+    while not pair.pole.up:
+        pair.turn()
+    assert pair.pole.peer_uptime_ms == pair.pole.heard_at == pair.now, "the WELCOME was genuine, too"
+    pair.open()
     pair.pole.send(LIVE, b"now")
     pair.turn()
     ((_lane, _payload, uptime_ms),) = pair.agent.take()
