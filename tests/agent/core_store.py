@@ -24,6 +24,7 @@ class StoreTwin:
 
     outbox: str = "00000000000000aa"
     failing: str = ""  # the reason why nothing can be written
+    full: bool = False  # no room but for alarms
     alarms: list[Kept] = field(default_factory=list)
     notices: dict[int, events.NoticeRow] = field(default_factory=dict)
     boots: dict[tuple[str, str, int], effects.StoreBoot] = field(default_factory=dict)
@@ -59,7 +60,9 @@ class StoreTwin:
     def do(self, effect: effects.StoreEffect) -> events.Event | None:
         self.log.append(effect)
         if self.failing:
-            return events.StoreFailed(effect, self.failing)
+            return events.StoreFailed(effect, self.failing, full=self.full)
+        if self.full and isinstance(effect, effects.StoreNotice):
+            return events.StoreFailed(effect, "database or disk is full", full=True)
         act: Callable[[Any], events.Event | None] = getattr(self, f"_{type(effect).__name__}")
         return act(effect)
 

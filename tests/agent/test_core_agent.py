@@ -77,6 +77,23 @@ def test_nothing_is_said_while_the_disk_fails_and_all_is_well_after() -> None:
     assert len(errors) == 1, "an outage is logged once"
 
 
+def test_a_full_disk_that_still_takes_alarms_leaves_the_poles_in_service() -> None:
+    """Only notices are refused, for alarms have their own room: "presses are not held" would be a lie."""
+    world = ready(World())
+    world.store.full = True
+    world.unplug()
+    world.run(12_000)
+    world.plug("/dev/home")
+    world.run(5_000)
+    press = world.press()
+    world.until(lambda: world.stage(press) == "received", 5_000)
+    assert world.poles["p1"].services[-1] == "in_service"
+    errors = [log.message for log in world.effects_of(effects.Log) if log.level == "error"]
+    assert errors == ["the disk is full; presses are held in the room kept for them"]
+    world.store.full = False
+    world.until(lambda: ("", "disk_full", False) in [(n.pole, n.kind, n.on) for n in world.station.notices], 120_000)
+
+
 def test_an_offer_while_the_commit_is_under_way_is_not_stored_twice() -> None:
     world = World()
     world.store_ms = 2_500

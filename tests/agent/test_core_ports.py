@@ -6,6 +6,8 @@ from tests.agent.core_world import World, config
 
 from sos_agent.core import effects, events
 from sos_wire.frame import HELLO, Decoder, parse
+from sos_wire.handshake import POLE
+from sos_wire.link import Link
 
 
 def ready(world: World) -> World:
@@ -193,3 +195,18 @@ def test_a_notice_said_twice_is_taken_once() -> None:
     world.wake_poles()
     world.run(2_000)
     assert notices(world).count(("tamper", True)) == 1
+
+
+def test_a_pole_with_another_key_is_told_once_and_taken_when_it_is_mended() -> None:
+    world = World()
+    good = world.poles["p1"].link
+    world.poles["p1"].link = Link(POLE, 1, bytes(range(32)), bytes(32))
+    world.poles["p1"].link.begin(7, 1)
+    world.start()
+    world.run(30_000)
+    complaints = [log for log in world.effects_of(effects.Log) if log.message.startswith("a pole greets with another")]
+    assert len(complaints) == 1
+    assert dict(complaints[0].fields)["pole"] == "p1"
+    assert world.poles["p1"].link.opened == 0
+    world.poles["p1"].link = good
+    world.until(lambda: world.poles["p1"].link.up, 5_000)

@@ -167,4 +167,20 @@ def _disk() -> None:
     world.store.failing = ""
     world.until(lambda: world.stage(press) == "received", 10_000)
     assert world.stage(world.press()) == "pressed"
-    world.run(1_000)
+    world.run(10_000)
+    world.store.full = True
+    for failing in ("", "database or disk is full"):
+        world.poles["p1"].powered = False  # a notice: its link is lost
+        world.run(12_000)
+        world.poles["p1"].powered = True
+        world.run(5_000)
+        world.press()
+        world.run(5_000)
+        world.store.failing = failing
+        world.press()
+        world.run(5_000)
+    world.store.failing = ""
+    world.press()
+    world.run(5_000)
+    world.store.full = False
+    world.run(120_000)

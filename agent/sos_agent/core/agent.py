@@ -210,7 +210,7 @@ class _Run:
 
     def _notice_stored(self, event: events.NoticeStored) -> None:
         self.notices.stored(event)
-        self.health.disk_event("written")
+        self.health.disk_event("noted")
 
     def _progress_stored(self, event: events.ProgressStored) -> None:
         for identity, stage in event.changed:
@@ -238,7 +238,8 @@ class _Run:
             self.uptime.store_failed(effect)
         if not (isinstance(effect, effects.StoreNotice) and effect.detail is not None):
             # how long a button was held is the one thing that the outbox may refuse for its number
-            self.health.disk_event("failed", event.reason)
+            crowded = isinstance(effect, effects.StoreNotice) and event.full
+            self.health.disk_event("crowded" if crowded else "failed", event.reason)
 
     # -- the station ----------------------------------------------------------------------------------------------
 
@@ -326,7 +327,7 @@ class _Run:
             if answers:
                 self._came_back(self.supervision.good_ms)
         # A press that we cannot hold would not reach the station: the pole must not say that it would.
-        told = "station_lost" if answers and self.health.disk != "good" else self.supervision.service
+        told = "station_lost" if answers and self.health.disk == "failing" else self.supervision.service
         if told != self._told:
             self._told = told
             self.lines.set_service(told)

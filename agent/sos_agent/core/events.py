@@ -277,10 +277,12 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed:
-    """That effect on the outbox did not happen (disk full, input/output error). Nothing was promised, nothing is."""
+    """That effect on the outbox did not happen. Nothing was promised, nothing is. ``full``: for want of room, of which
+    alarms have some of their own."""
 
     effect: StoreEffect
     reason: str
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

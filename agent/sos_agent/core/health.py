@@ -19,9 +19,17 @@ DISK = Table(
     "good",
     {
         ("good", "written"): ("good", ""),
-        ("good", "failed"): ("failing", "note"),
+        ("good", "noted"): ("good", ""),
+        ("good", "crowded"): ("full", "full"),
+        ("good", "failed"): ("failing", "fail"),
+        ("full", "written"): ("full", ""),
+        ("full", "noted"): ("good", "good"),
+        ("full", "crowded"): ("full", ""),
+        ("full", "failed"): ("failing", "fail"),
+        ("failing", "written"): ("full", "held"),
+        ("failing", "noted"): ("good", "good"),
+        ("failing", "crowded"): ("failing", ""),
         ("failing", "failed"): ("failing", ""),
-        ("failing", "written"): ("good", "back"),
     },
 )
 
@@ -56,14 +64,20 @@ class HealthReport:
         self._notices.beat(pole, said.faults)
 
     def disk_event(self, event: str, reason: str = "") -> None:
-        """A write to the outbox was ``written`` or ``failed``; an outage is noted once, its end once."""
-        self.disk, action = DISK.step(self.disk, event)
+        """An alarm was ``written``, a notice ``noted``; there was no room for a notice (``crowded``: alarms have a
+        reserve), or a write ``failed``. An outage is noted once, its end once."""
+        was, (self.disk, action) = self.disk, DISK.step(self.disk, event)
         self.changed = self.changed or bool(action)
-        if action == "note":
+        if was == "good" and action:
             self._failed_ms = self._context.now_ms
-            self._context.log("error", "the outbox cannot be written; presses are not held", reason=reason)
             self._notices.add("", "disk_full", on=True)
-        elif action == "back":
+        if action == "fail":
+            self._context.log("error", "the outbox cannot be written; presses are not held", reason=reason)
+        elif action == "full":
+            self._context.log("error", "the disk is full; presses are held in the room kept for them", reason=reason)
+        elif action == "held":
+            self._context.log("warning", "presses are held again; notices are not stored yet")
+        elif action == "good":
             away_ms = min(self._context.now_ms - self._failed_ms, 0x3FFFFFFF)
             self._context.log("info", "the outbox can be written again", away_ms=away_ms)
             self._notices.add("", "disk_full", on=False, value=away_ms)

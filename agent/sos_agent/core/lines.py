@@ -93,6 +93,7 @@ class Lines:
                 link = Link(AGENT, config.address, config.key, context.random.take(32))
                 ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
         self.happenings: list[Happening] = []
+        self._other_key: set[str] = set()  # poles in whose place somebody with another key was heard
         self._service = Service("starting").pack()
 
     def take(self) -> list[Happening]:
@@ -145,10 +146,12 @@ class Lines:
 
     def _hear_stranger(self, port: Port, frame: Frame) -> None:
         """A frame on a port where nobody of ours was heard of late: whose is it?"""
+        known = frame.kind != HELLO
         for seat in self.ports.could_be(port):
             end = self._on[seat.line.name].get(frame.address)
             if end is None or (frame.kind == HELLO and read_hello(frame, end.config.key) is None):
                 continue
+            known = True
             if seat.port is port and seat.state == "serving":
                 continue  # it was asked already
             refused = end.link.refused
@@ -156,6 +159,18 @@ class Lines:
             if end.link.refused == refused and self.ports.heard(seat, port, fresh=frame.kind != HELLO):
                 self._deliver(end)
                 return
+        if not known:
+            self._note_key(port, frame.address)
+
+    def _note_key(self, port: Port, address: int) -> None:
+        """A pole greets at the address of one of ours, but no key of ours fits: told once, until that pole is there."""
+        end = self._on[port.seat.line.name].get(address)
+        if end is not None and end.config.id not in self._other_key:
+            self._other_key.add(end.config.id)
+            self._context.log(
+                "error", "a pole greets with another key; give both the same one, or mend the address",
+                pole=end.config.id, address=address, port=port.name,
+            )  # fmt: skip
 
     def _hear(self, end: PoleEnd, frame: Frame) -> bool:
         """Give the link a frame; whether it was a genuine one of its session."""
@@ -175,6 +190,7 @@ class Lines:
         if link.opened != end.opened:
             # Both windows began anew: what was to be told is asked for again by the pole, which offers what it holds.
             end.opened, end.up, end.service_due = link.opened, True, True
+            self._other_key.discard(pole)
             end.answers.clear()
             self.happenings.append(Opened(pole))
         for lane, payload, _ in link.take():

@@ -109,7 +109,7 @@ class Outbox:
             elif result.full:
                 self._full = True
                 self._log.outage("disk", "disk full: alarms only; make room", level="error", path=self.path.parent)
-            self._deliver(events.StoreFailed(effect, result.reason))
+            self._deliver(events.StoreFailed(effect, result.reason, result.full))
             return
         if result is not None:
             self._deliver(result)
