@@ -74,6 +74,7 @@ class LivePole:
         self._subscribers: list[Callable[[Change], None]] = []
         self._answers: dict[int, asyncio.Future[Event]] = {}
         self._asked = 0
+        self._boot = 0  # the start that was last seen, 0 while there is none
         self._usb_text = b""
         self._watcher: asyncio.Task[None] | None = None
 
@@ -285,6 +286,7 @@ class LivePole:
             case {"ev": "hush"}:
                 self.cable.hush(self.name)
             case {"ev": "started" | "reset" as kind, "cause": cause, "t": t}:
+                self._boot = int(event.get("boot", 0))
                 self._power_cycled(kind)
                 self._tell(kind, cause, t)
             case {"ev": "crash" | "broken" as kind, "text": text, "t": t}:
@@ -315,7 +317,10 @@ class LivePole:
         self._tell("log", line, t)
 
     def _from_cable(self, data: bytes) -> None:
-        self._process.send({"op": "usb" if self._usb else "uart", "hex": data.hex(), "more": self.cable.busy})
+        if self._usb:
+            self._process.send({"op": "usb", "hex": data.hex(), "boot": self._boot})
+        else:
+            self._process.send({"op": "uart", "hex": data.hex(), "more": self.cable.busy})
 
     def _pins_changed(self, t: float) -> None:
         """What the pins say now; the look follows from the lamp's colour alone."""

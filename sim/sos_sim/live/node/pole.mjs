@@ -15,6 +15,7 @@ let planned = []; // [time, levels] still to come, in order
 let checkedAt = now();
 let feeds = 0;
 let hungryMs = 0;
+let boots = 0; // starts since power-on
 
 function post(message, wake = true) {
   if (!worker) return;
@@ -35,14 +36,15 @@ function plan(steps) { // steps: [time, levels], times on the clock of now()
   post({ steps });
 }
 
-function start(cause, mode = "run") {
+function start(cause) {
   cells.fill(0);
   feeds = hungryMs = 0;
+  boots++;
   settle();
-  const workerData = { config, cells, cause, mode, inputs, planned };
+  const workerData = { config, cells, cause, boots, inputs, planned };
   const born = new Worker(new URL("./worker.mjs", import.meta.url), { workerData, stdout: false, stderr: false });
   worker = born;
-  born.on("message", (message) => message.reset && reset(message.reset, message.mode));
+  born.on("message", (message) => message.reset && reset(message.reset));
   born.on("error", (error) => {
     fs.writeSync(2, `${error?.stack ?? error}\n`);
     say({ ev: "broken", text: String(error?.message ?? error) }); // our own fault, never the firmware's
@@ -50,12 +52,12 @@ function start(cause, mode = "run") {
   });
 }
 
-function reset(cause, mode) {
+function reset(cause) {
   const old = worker;
   worker = null;
   say({ ev: "reset", cause });
   old?.removeAllListeners();
-  old?.terminate().then(() => start(cause, mode));
+  old?.terminate().then(() => start(cause));
 }
 
 function watch() {
@@ -87,7 +89,8 @@ const commands = {
   },
   // In the middle of a frame there is nothing to do yet; a firmware that turns meanwhile finds the bytes all the same.
   uart: ({ hex, more }) => post({ uart: Buffer.from(hex, "hex"), at: now() }, !more),
-  usb: ({ hex }) => post({ usb: Buffer.from(hex, "hex") }),
+  // Between two starts there is no USB port: what was said to the board before does not reach the one after.
+  usb: ({ hex, boot }) => boot === boots && post({ usb: Buffer.from(hex, "hex") }),
   power_cut: ({ during, nth, byte }) => post({ cut: { during, nth, byte } }),
   stats: ({ id }) => post({ stats: id }),
   reset: () => reset("power_on"),

@@ -16,7 +16,7 @@ const RESET_CODES = { // what machine.reset_cause() says; an RP2 resets itself b
 };
 const FIRST_HEAP = 16 * 1024; // grows by itself; the limit is checked, not given
 
-const { config, cells, cause, mode } = workerData;
+const { config, cells, cause, boots } = workerData;
 let memory = null;
 let board = null;
 
@@ -79,7 +79,7 @@ class Machine {
       return;
     }
     this.state = "run";
-    say({ ev: "started", cause });
+    say({ ev: "started", cause, boot: boots });
   }
 
   // The firmware has no more to say: the prompt takes over where there is a USB port, as on the board.
