@@ -108,11 +108,12 @@ def spread(
 
 
 def machine(folder: Path) -> dict[str, str | float]:
-    """What the figures depend on. ``load``: of the last minute, per core, before the run."""
+    """What the figures depend on. ``load``: of the last minute, per core, before the run; ``nice``: ours."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
         "load": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
+        "nice": os.nice(0),
         "system": f"{platform.system()} {platform.release()}",
         "disk": _file_system(folder),
         "python": platform.python_version(),

@@ -28,7 +28,10 @@ HOLD_MS = 100.0
 # From one press to the next: release, 250 ms in which the button must rest, and something that is never the same, so
 # that presses fall anywhere between beats, probes and checkpoints.
 REST_S = (0.40, 0.60)
-OFFICER_EVERY = 50  # presses, after which the officer closes what is open
+OFFICER_EVERY = 10  # presses, after which the officer closes what is open ...
+AFTER_OFFICER_S = (
+    1.0  # ... and each is told to the pole, 5 ms on the wire: a press is measured at rest, not behind that
+)
 WARM_UP = 3  # presses and floors that are not counted: first pages, first imports
 FLOOR_TIMEOUT_S = 10.0
 # Unloading the wire at 115,200 baud takes 10 bits a byte.
@@ -148,6 +151,7 @@ async def measure(folder: Path, count: int, *, tls: bool, seed: int = 1) -> Foun
                 if number % OFFICER_EVERY == OFFICER_EVERY - 1:
                     await rig.close_alarms()
                     await rig.ready()
+                    await asyncio.sleep(AFTER_OFFICER_S)
         finally:
             await floor.stop()
     return found

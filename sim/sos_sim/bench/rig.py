@@ -130,7 +130,9 @@ class Rig:
         await self.agent.start()
         await asyncio.gather(*(pole.start() for pole in self.poles))
         await self.ready()
-        await asyncio.sleep(2 * CALM_MS / 1000)  # after its start a pole must see a button at rest before a press counts
+        await asyncio.sleep(
+            2 * CALM_MS / 1000
+        )  # after its start a pole must see a button at rest before a press counts
 
     async def ready(self) -> None:
         """Until every lamp says *in service*."""

@@ -6,7 +6,8 @@ import fs from "node:fs";
 const IDLE_CHUNK = 1000; // steps an entry: two seconds, a beat or none
 const FRAMED_CHUNK = 20; // some kilobytes of garbage each
 const WATCHED = 5000; // idle steps whose every allocation is counted
-const WARM_UP = 2000; // steps of each kind, so that whatever is made once has been made
+const WARM_UP = 2000; // idle steps: until what was under way has come to rest
+const WARM_UP_FRAMED = 5000; // ten presses: whatever is made once has been made, and lists are as long as they get
 const MOMENTS = 30;
 const STEPS_A_MOMENT = 50; // 100 ms
 
@@ -42,7 +43,7 @@ async function used() {
   return least;
 }
 
-await run(call.framed, WARM_UP);
+await run(call.framed, WARM_UP_FRAMED);
 await run(call.idle, WARM_UP);
 const before = await used();
 await run(call.idle, config.idle);
