@@ -294,8 +294,9 @@ class Pole:
     def _speak(self, now: int) -> None:
         link = self.link
         line = self.line
-        if link.wake(now) > 0 or not line.quiet(now):
+        if link.wake(now) > 0:
             return
+        link.watch(now)  # on a pair that somebody else never leaves quiet the agent may be lost all the same
         if ticks_diff(now, self._status_at) >= STATUS_MS:
             self._tell_status(False)
         while line.quiet(now):

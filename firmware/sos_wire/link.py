@@ -157,6 +157,12 @@ class Link:
             self._plan(now)
         return wire
 
+    def watch(self, now: int) -> None:
+        """Notice that the peer has fallen silent. ``poll`` does so too, but is not called while nobody may speak."""
+        talk = self._talk
+        if talk and (ticks_diff(now, self.heard_at) >= LINK_LOST_MS or talk.sequence >= LAST_SEQUENCE):
+            self._lose()
+
     def receive(self, frame: Frame, now: int) -> None:
         """Take a frame from the Line; what is not for us, not now, or not genuine is counted and changes nothing."""
         event = _EVENTS[self._role].get(frame.kind)
@@ -305,10 +311,8 @@ class Link:
     # --- speaking
 
     def _next(self, now: int, uptime_ms: int) -> "bytes | None":
+        self.watch(now)
         talk = self._talk
-        if talk and (ticks_diff(now, self.heard_at) >= LINK_LOST_MS or talk.sequence >= LAST_SEQUENCE):
-            self._lose()
-            talk = None
         self._forget_call(now)
         pending = self._pending
         if pending and self._welcome_due:

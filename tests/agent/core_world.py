@@ -252,6 +252,10 @@ class World:
             if hangs == line and port in self.opened:
                 self._give(events.PortBytes(port, wire))
 
+    def from_port(self, port: str, noise: bytes) -> None:
+        """Bytes that nobody of ours sent."""
+        self._give(events.PortBytes(port, noise))
+
     def wake_poles(self) -> None:
         for pole in self.poles.values():
             self._turn_pole(pole, b"")

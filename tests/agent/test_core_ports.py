@@ -210,3 +210,13 @@ def test_a_pole_with_another_key_is_told_once_and_taken_when_it_is_mended() -> N
     assert world.poles["p1"].link.opened == 0
     world.poles["p1"].link = good
     world.until(lambda: world.poles["p1"].link.up, 5_000)
+
+
+def test_a_pair_that_is_never_quiet_does_not_hide_that_its_poles_are_lost() -> None:
+    world = ready(World(config(lines={"/dev/pair": ("p1", "p2")})))
+    for pole in world.poles.values():
+        pole.powered = False
+    for _ in range(5_500):
+        world.run(2)
+        world.from_port("/dev/pair", b"\x55")
+    assert notices(world, "p1")[-1:] == notices(world, "p2")[-1:] == [("link_lost", True)]

@@ -168,6 +168,10 @@ class Rig:
         if not self.outs or self.outs[-1][1:] != shown:
             self.outs.append((self.now, *shown))
 
+    def hear(self, noise: bytes) -> None:
+        """Bytes that nobody of ours sent come to the pole with its next step."""
+        self._down += noise
+
     def press(self, ms: int = 200, button: int = 0, rest_ms: int = 260) -> int:
         """Press for so long, then let go; returns when. A button counts only once it was seen released for 250 ms."""
         self.run(300)

@@ -7,6 +7,8 @@ from tests.pole.rig import Rig, in_service
 from sos_pole.lamp import TABLE
 from sos_pole.runs import IDLE, OPEN, PRESSED
 from sos_sim.nor_flash import NorFlash
+from sos_wire.line import Line
+from sos_wire.link import POLE
 from sos_wire.messages import LOOKS, Progress, Service
 from sos_wire.ticks import TICKS_MASK
 
@@ -131,6 +133,16 @@ def test_losing_the_agent_is_shown_within_10_s_and_its_return() -> None:
     assert rig.run(3000, until=lambda: rig.pole.look == "in_service")
     rig.run(500)
     assert rig.agent and {"link_lost", "link_back"} <= {notice.kind for notice in rig.agent.notices()}
+
+
+def test_a_pair_that_is_never_quiet_does_not_hide_that_the_agent_is_lost() -> None:
+    rig = in_service()
+    rig.pole.line = Line(True, 115200, POLE, bytes(32), 1)
+    rig.cable = False
+    for _ in range(5000):  # a transmitter that does not let go: no gap long enough to speak in
+        rig.run(2)
+        rig.hear(b"\x55")
+    assert rig.pole.look == "out_of_service"
 
 
 def test_the_station_lost_is_shown_at_once_and_no_session_means_service_by_itself() -> None:

@@ -221,6 +221,11 @@ class Lines:
         ticks = now & TICKS_MASK
         port = end.seat.port
         link = end.link
+        link.watch(ticks)  # a pair that somebody never leaves quiet must not hide that a pole is lost
+        if end.up and not link.up:
+            end.up = False
+            end.answers.clear()
+            self.happenings.append(Lost(end.config.id))
         for _ in range(FRAMES_AT_ONCE):
             wait_ms = port.wire.wait(ticks) if port is not None and port.open else 0
             if wait_ms:
@@ -228,10 +233,6 @@ class Lines:
                 return
             self._offer_answers(end)  # not before we may speak: what matters more may come up till then
             data = link.poll(ticks, now - self._context.started_ms)
-            if end.up and not link.up:
-                end.up = False
-                end.answers.clear()
-                self.happenings.append(Lost(end.config.id))
             if data is None:
                 break
             if port is not None and port.open:
