@@ -32,14 +32,19 @@ class Alarm:
         self._began = now
 
     def show(self, entry: Entry, told: bool, in_service: bool, now: int) -> None:
-        """A press was made, or found in the journal."""
+        """A press was made, or found in the journal. Who presses again and again is told no later than who pressed once
+        that nobody has it."""
+        late_at = ticks_add(now, LATE_MS if in_service and told else LATE_WITHOUT_SERVICE_MS)
+        if self.entry is None or self.stage >= RECEIVED:
+            self.late = False
+            self._late_at = late_at
+        elif not self.late and ticks_diff(self._late_at, late_at) > 0:
+            self._late_at = late_at
         self.entry = entry
         self.stage = PRESSED
         self.told = told
-        self.late = False
         self.tired = False
         self._changed_at = now
-        self._late_at = ticks_add(now, LATE_MS if in_service and told else LATE_WITHOUT_SERVICE_MS)
 
     def progress(self, incarnation: int, boot: int, press: int, stage: int, now: int) -> None:
         """The agent told the true stage of a press."""

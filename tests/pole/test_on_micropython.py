@@ -97,7 +97,7 @@ def test_memory_is_bounded_and_quiet_steps_take_none(board: Path) -> None:
     look, bytes_made, steps = ran.lines[0].split()
     assert (look, bytes_made) == ("in_service", "0") and int(steps) >= 100
     look, bytes_made, steps = ran.lines[1].split()
-    assert (look, bytes_made) == ("pressed", "0") and int(steps) > 0
+    assert (look, bytes_made) == ("not_delivered", "0") and int(steps) > 0
     assert in_service - bare - FLASH_IN_RAM_BYTES <= MOST_HEAP_BYTES
     assert max(grown[:8]) - in_service <= 1500, "what a session learns, and no more"
     assert abs(grown[7] - grown[3]) <= 256

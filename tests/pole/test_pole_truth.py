@@ -102,6 +102,31 @@ def test_pressed_while_out_of_service_is_not_delivered_after_5_s() -> None:
     assert rig.pole.look == "received", "it went on trying"
 
 
+def test_pressing_again_and_again_puts_off_not_delivered_by_nothing() -> None:
+    rig = in_service()
+    assert rig.agent
+    rig.agent.stages = ("held",)
+    at = rig.press()
+    while rig.now < at + 30_000:
+        rig.press()
+    assert rig.names()[-1] == "not_delivered" and 20_000 <= rig.when("not_delivered") - at <= 20_100
+    rig.agent.stages = ("held", "received")
+    rig.press()
+    assert rig.pole.look == "received", "the newest press has the lamp all the same"
+    rig.agent.stages = ()
+    rig.press()
+    assert rig.pole.look == "pressed", "and what was received puts nothing off"
+
+
+def test_pressing_again_and_again_out_of_service_is_not_delivered_after_5_s() -> None:
+    rig = Rig(agent=False)
+    rig.run(15_000)
+    at = rig.press()
+    while rig.now < at + 10_000:
+        rig.press()
+    assert rig.names()[-1] == "not_delivered" and 5_000 <= rig.when("not_delivered") - at <= 5_100
+
+
 def test_an_unreceived_press_never_goes_idle_but_falls_silent() -> None:
     rig = Rig(agent=False)
     rig.press()
