@@ -39,6 +39,8 @@ class StoreTwin:
         newest: dict[str, events.AlarmRow] = {}
         for kept in self.alarms:
             row, known = kept.row, newest.get(kept.row.id.pole)
+            if row.kind != "press":
+                continue
             other = known is None or known.id.incarnation != row.id.incarnation
             if other or (known is not None and (row.id.boot, row.id.press) > (known.id.boot, known.id.press)):
                 newest[row.id.pole] = self._joined(row)

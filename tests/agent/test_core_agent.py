@@ -46,6 +46,24 @@ def test_a_stage_that_the_station_tells_at_once_is_told_at_once() -> None:
     assert world.until(lambda: world.stage(press) == "accepted", 100) <= 20
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_after_an_outage_the_lamp_hears_of_its_press_though_a_silent_one_came_later(restarts: bool) -> None:
+    world = ready(World())
+    press = world.press()
+    world.until(lambda: world.stage(press) == "received")
+    silent = world.press(kind="silent_press")
+    world.until(lambda: world.stage(silent) == "received")
+    world.unplug()
+    world.station.alarms[press] = "accepted"
+    world.run(40_000)
+    if restarts:
+        world.crash()
+        world.start()
+    world.plug("/dev/home")
+    world.run(5_000)
+    assert world.stage(press) == "accepted"
+
+
 def test_held_is_said_only_after_the_commit() -> None:
     world = World()
     world.store_ms = 400

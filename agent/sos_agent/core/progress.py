@@ -50,7 +50,8 @@ class Answers:
             self._clashes[plain] = row.id.clash
             while len(self._clashes) > CLASHES_MOST:
                 del self._clashes[next(iter(self._clashes))]
-        if new and self._is_newer(row.id):
+        # A silent press never has the lamp: one that came later must not hide how far the open call is.
+        if new and row.kind == "press" and self._is_newer(row.id):
             self._newest[row.id.pole] = (row.id, row.stage)
         self.say(row.id, row.stage)
 

@@ -287,7 +287,9 @@ def load(db: sqlite3.Connection, fresh_incarnation: str, damaged: str) -> events
 
 
 def _newest(db: sqlite3.Connection) -> Iterable[events.AlarmRow]:
-    last = db.execute("SELECT pole, incarnation FROM alarm WHERE row IN (SELECT max(row) FROM alarm GROUP BY pole)")
-    query = _ALARM + "WHERE a.pole = ? AND a.incarnation = ? ORDER BY a.boot DESC, a.press DESC, a.clash LIMIT 1"
+    with_lamp = "SELECT max(row) FROM alarm WHERE kind = 'press' GROUP BY pole"
+    last = db.execute(f"SELECT pole, incarnation FROM alarm WHERE row IN ({with_lamp})")
+    of_these = "WHERE a.pole = ? AND a.incarnation = ? AND a.kind = 'press'"
+    query = _ALARM + of_these + " ORDER BY a.boot DESC, a.press DESC, a.clash LIMIT 1"
     for key in last.fetchall():
         yield _alarm_row(db.execute(query, key).fetchone())
