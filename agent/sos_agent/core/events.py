@@ -111,7 +111,8 @@ class Contents:
 
     ``newest``: per pole, of the alarms of kind ``press`` and the incarnation that the highest row of these has, the one
     with the highest (boot, press): the one its lamp belongs to. ``boots``: at most 64 a pole. ``open_faults``:
-    (pole, kind) of notices whose last one, waiting or dropped, had ``on``. ``damaged``: where a damaged outbox was moved, or empty.
+    (pole, kind) of notices whose last one, waiting or dropped, had ``on``. ``damaged``: where a damaged outbox was
+    moved, or empty.
     """
 
     outbox: str  # incarnation of this outbox, 16 hex digits
