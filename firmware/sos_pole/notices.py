@@ -29,14 +29,14 @@ class Notices:
         self.dropped = 0
 
     def add(self, kind: str, at_ms: int, value: int, on: int) -> None:
-        """Tell that. A newer one of the same kind takes the place of one that has not gone out."""
+        """Tell that. One of the same kind that has not gone out is left out: what happened last is told last."""
         journal = self._journal
         self._number += 1
         payload = Notice(kind, journal.incarnation, journal.boot, self._number, at_ms, value, on).pack()
         for item in self._items:
             if item.kind == kind and item.on == on and item.session < 0:
-                item.payload = payload
-                return
+                self._items.remove(item)
+                break
         self._push(_Item(kind, on, payload, None))
 
     def add_detail(self, entry: Entry, held_ms: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.pole.rig import Rig, in_service
 
 from sos_pole.journal import MOST_PENDING
-from sos_pole.runs import IDLE, PRESSED
+from sos_pole.runs import IDLE, OPEN, PRESSED
 from sos_sim.nor_flash import NorFlash, PowerCut
 from sos_wire.link import BACKLOG, LIVE
 from sos_wire.messages import Command, Press, Progress
@@ -146,6 +146,18 @@ def test_notices_are_told_once_in_a_session_and_again_if_it_broke() -> None:
     rig.readings.mains_lost = False
     rig.run(500)
     assert agent.notices()[-1].kind == "mains_back" and agent.status.faults == 1 << 4
+
+
+def test_what_happened_last_while_nobody_listened_is_told_last() -> None:
+    rig = in_service()
+    rig.cable = False
+    for level in (OPEN, IDLE, OPEN):
+        rig.levels[0] = level
+        rig.run(5000)
+    rig.cable = True
+    rig.run(3000)
+    assert rig.agent
+    assert [notice.on for notice in rig.agent.notices() if notice.kind == "loop_open"][-1] == 1
 
 
 def test_many_notices_are_bounded_and_never_in_a_presss_way() -> None:
