@@ -71,7 +71,7 @@ class Agent:
 
 
 class Rig:
-    """Time goes on in milliseconds by ``run``. ``cable`` says whether bytes pass."""
+    """Time goes on in milliseconds by ``run``. ``cable`` says whether bytes pass, ``wire_up`` whether the pole's do."""
 
     def __init__(self, *, buttons: int = 1, flash: NorFlash | None = None, start: int = 0, agent: bool = True) -> None:
         self.flash = flash or NorFlash()
@@ -79,7 +79,7 @@ class Rig:
         self.readings = Readings()
         self.buttons = buttons
         self.levels = [IDLE] * buttons
-        self.cable = True
+        self.cable = self.wire_up = True
         self.looks: list[tuple[int, str]] = []
         self.outs: list[tuple[int, tuple[int, int, int], int, bool]] = []
         self.starts = 0
@@ -160,7 +160,7 @@ class Rig:
         self.steps += 1
         self._stepped_at = self.now
         self._wake_ms = self.out.wake_ms
-        if self.cable and self.agent is not None:
+        if self.cable and self.wire_up and self.agent is not None:
             self._up += self.out.send
         if not self.looks or self.looks[-1][1] != self.pole.look:
             self.looks.append((self.now, self.pole.look))

@@ -160,6 +160,16 @@ def test_losing_the_agent_is_shown_within_10_s_and_its_return() -> None:
     assert rig.agent and {"link_lost", "link_back"} <= {notice.kind for notice in rig.agent.notices()}
 
 
+def test_hearing_an_agent_that_hears_nothing_is_no_service() -> None:
+    rig = in_service()
+    assert rig.agent
+    rig.wire_up = False  # one wire of the cable breaks just as the agent has something to tell, and it tells it again
+    at = rig.now
+    rig.agent.tell(Service("in_service"))
+    rig.run(20_000)
+    assert rig.pole.look == "out_of_service" and rig.when("out_of_service") - at <= 10_000
+
+
 def test_a_pair_that_is_never_quiet_does_not_hide_that_the_agent_is_lost() -> None:
     rig = in_service()
     rig.pole.line = Line(True, 115200, POLE, bytes(32), 1)
