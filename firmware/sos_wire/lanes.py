@@ -7,7 +7,7 @@ WINDOW = 4  # messages on the way per lane: covers two wire lengths and keeps a 
 NEVER = -1  # no deadline; ticks are never negative
 
 FIRST_TIMEOUT_MS = 150  # before anything was measured: an exchange at 19,200 baud with the peer's 10 ms of patience
-MIN_TIMEOUT_MS = 40  # below, the peer's delayed answer and two turns of its loop look like a loss
+MIN_TIMEOUT_MS = 50  # below, the agent's delayed answer and two turns of a loop look like a loss
 MAX_TIMEOUT_MS = 800  # with its jitter of a quarter: said again within a second
 
 
@@ -19,6 +19,8 @@ class Lane:
         self.expected = 0  # the next number to come in
         self.resend_at = NEVER
         self.tries = 0  # time-outs since the last progress
+        self.begin_at = NEVER  # what was idle may have to wait until then
+        self.rest_at = NEVER  # from then on it is idle again
         self._base = 0  # number of queue[0]
         self._sent = 0  # of the queue, in this round
         self._reached = 0  # of the queue, ever: what the peer may acknowledge

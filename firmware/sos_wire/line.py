@@ -1,9 +1,10 @@
 """Steps 4 and 5, line: one serial port at one end. Bytes become frames, and a shared pair is spoken on in turn.
 
-On a shared pair all hear all. Whoever wants to speak waits until nothing was heard for a while. It is the turn of the
-agent, and of the pole that it has just spoken to: they wait shortest, so that answers meet nobody. The other poles wait
-longer, by a slot that is drawn anew when it was used and goes on counting when another pole's came before. Two in the
-same slot collide, which is a loss like any other: the frame is said again after a jittered time-out.
+On a shared pair all hear all. Who wants to speak waits until nothing was heard for a while. It is the turn of the
+agent, and of the pole that it has just spoken to: they wait shortest, so that answers meet nobody. The other poles
+follow in the order of their addresses, in a ring that begins behind the address that was heard last: each has a slot of
+its own, so that poles that all want to speak do so one after the other. A pair that was at rest may be used at once.
+Two that began together collide, which is a loss like any other: the frame is said again after a jittered time-out.
 """
 
 from sos_wire.frame import EVERYBODY, TALK_DOWN, Decoder, Frame, parse
@@ -12,19 +13,19 @@ from sos_wire.seal import Stream
 from sos_wire.ticks import ticks_add, ticks_diff
 
 TURN_GAP_MS = 1  # the transmitter of the last speaker needs less than a bit time to let go
-POLE_GAP_MS = 5  # leaves the agent, or the pole it spoke to, the time of a fast commit and a turn of its loop to answer
-SLOT_MS = 2  # about the time in which the others hear that one began: a millisecond of bytes and a turn of their loop
-SLOTS = 32  # with eight poles that want to speak at once, two draw the same first slot in one of nine rounds
+POLE_GAP_MS = 10  # leaves the agent, or the pole it spoke to, the time of a fast commit and a turn of both loops
+SLOT_MS = 8  # within that time all others hear that one began, also through a USB adapter or a busy loop
+SLOTS = 8  # poles on one pair; of two whose addresses are 8 apart each may meet the other
 STALL_MS = 6  # a frame that stops for so long will not go on: longer than a USB adapter holds bytes back
-REPLY_MS = 8  # the agent leaves the pole it spoke to this long to begin: its gap, and both ends' turns of the loop
-TURN_MS = 4  # an agent whose answer comes later has missed its turn: poles are about to speak ...
-HOLD_MS = 30  # ... so it waits for the next turn, or until most slots of several poles would have passed
+REPLY_MS = 10  # the agent leaves the pole that it spoke to this long to begin
+TURN_MS = 6  # an agent whose answer comes later has missed its turn: poles are about to speak ...
+HOLD_MS = 30  # ... so it waits for the next turn, or until the poles that are next would have spoken
 CROWD_MS = 200  # two poles heard within that time: several want to speak, and missed turns are not taken
 REASONS = ("cobs", "long", "short", "version", "kind", "reflected")
 
 
 class Line:
-    """One end of a serial line. ``seed``: 32 bytes that no other end has, for the slots; ``address``: a pole's own.
+    """One end of a serial line. ``address``: a pole's own; without it, its slots are drawn from ``seed`` (32 bytes).
 
     ``counts``: bad pieces by reason; "reflected" are whole frames of our own direction: an echo of ours, or on a shared
     pair another pole's.
@@ -39,9 +40,8 @@ class Line:
         self._address = address
         self._decoder = Decoder()
         self._stream = Stream(seed)
+        self._heard = 0  # address of the last frame, either way
         self._used_at = 0  # when the pair was last heard or spoken on; may lie ahead while we speak
-        self._gap_ms = 0  # from then until the slots begin
-        self._slot_ms = 0  # our slot
         self._wait_ms = 0  # from then until we may speak
         self._rested = True  # that wait is over
         self._crowded = False  # agent: several poles want to speak
@@ -58,7 +58,9 @@ class Line:
             frame = parse(raw)
             if isinstance(frame, str):
                 self.counts[frame] += 1
-            elif (frame.kind & 1 == 1) == (self._role == AGENT):
+                continue
+            self._heard = frame.address
+            if (frame.kind & 1 == 1) == (self._role == AGENT):
                 self.counts["reflected"] += 1
             else:
                 frames.append(frame)
@@ -107,23 +109,16 @@ class Line:
             self._crowded = False
 
     def _used(self, at: int, ours: bool) -> None:
-        """The pair is in use at ``at``; ``ours``: the next turn is ours. A slot that others came before goes on."""
-        waited_ms = ticks_diff(at, self._used_at)
-        if self._rested or waited_ms >= self._wait_ms:
-            self._slot_ms = SLOT_MS * self._stream.below(SLOTS)
-        elif waited_ms > self._gap_ms:
-            self._slot_ms = max(0, self._slot_ms - waited_ms + self._gap_ms)
+        """The pair is in use at ``at``; ``ours``: the next turn is ours."""
         self._used_at = at
         self._rested = False
+        self._wait_ms = STALL_MS if self._decoder.partial else 0
         if self._role == AGENT or ours:
-            self._gap_ms = TURN_GAP_MS
-            self._wait_ms = TURN_GAP_MS
+            self._wait_ms += TURN_GAP_MS
+        elif self._address == EVERYBODY:
+            self._wait_ms += POLE_GAP_MS + SLOT_MS * self._stream.below(SLOTS)
         else:
-            self._gap_ms = POLE_GAP_MS
-            self._wait_ms = POLE_GAP_MS + self._slot_ms
-        if self._decoder.partial:
-            self._gap_ms += STALL_MS
-            self._wait_ms += STALL_MS
+            self._wait_ms += POLE_GAP_MS + SLOT_MS * ((self._address - self._heard - 1) % SLOTS)
 
     @property
     def bad(self) -> int:

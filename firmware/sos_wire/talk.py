@@ -17,11 +17,14 @@ POLL, MESSAGE, STATUS, ANSWER = 1, 2, 4, 8  # flags of a talk
 BEAT_MS = 2000  # proof of life; leaves time for some twenty repeats before the link counts as lost
 BEAT_JITTER_MS = 250
 BEAT_REPEAT_MS = 250  # at 30 % frame loss some 23 repeats fit in: all lost once in three months
+URGENT_MS = 800  # a pole's lamp may change three times within a second: its news is told once, after the presses
+BACKLOG_WAIT_MS = 750  # an idle backlog begins late, jittered: on a shared pair the presses of all poles go first
+BACKLOG_REST_MS = 1500  # idle for so long is idle: a backlog that is being worked off is not held up again
 LIVE_REPEAT_MS = 150  # a press does not wait longer because the line was slow before ...
 LIVE_REPEATS = 4  # ... until so many repeats have shown that the line is slow now, or dead
-# The agent's answer to a press is stored first: on a fast disk it still carries the acknowledgement. A pole has nothing
+# The agent's answer to a press is stored first: on most disks it still carries the acknowledgement. A pole has nothing
 # to wait for, and on a shared pair it has the turn only right after it was spoken to.
-ACK_DELAY_MS = (0, 10)
+ACK_DELAY_MS = (0, 20)
 _TALK = "<BHH"
 _TALK_BYTES = 5
 
@@ -42,7 +45,7 @@ class Talk:
         self.lanes = (Lane(), Lane())
         self.inbox: list[tuple[int, bytes, int]] = []
         self.sequence = 0  # of our last frame
-        self.urgent = False  # tell the status now, and again until it is answered
+        self.urgent = False  # tell the status soon, and again until it is answered
         self._in_sequence = 0
         self._role = role
         self._address = address
@@ -131,15 +134,13 @@ class Talk:
         """The next frame that is due: live messages, then answers and beats, then the backlog, then a bare
         acknowledgement if nothing else carried it."""
         if self.urgent:
-            self.urgent = False
-            self._beat_tries = 0
-            self._beat_at = now
+            self._hurry(now)
         for index in _LANES:
             lane = self.lanes[index]
             if due(lane.resend_at, now):
                 lane.timeout()
                 counts["resent"] += 1
-            if lane.ready:
+            if lane.ready and (index == LIVE or self._may_begin(lane, now)):
                 place = lane.next(now)
                 if lane.resend_at == NEVER:
                     self._arm(index, now)
@@ -149,6 +150,28 @@ class Talk:
             if index == LIVE and (self._answer_due or due(self._beat_at, now)):
                 return self._build_beat(now, uptime_ms, status)
         return self._build(0, b"", uptime_ms) if due(self._ack_at, now) else None
+
+    def _hurry(self, now: int) -> None:
+        """Tell the status: the first of a session and the agent's at once, the pole's own when presses have gone. That
+        takes the next beat's place, unless the agent was not heard for so long that the beat matters more."""
+        self.urgent = False
+        wait_ms = 0
+        if self._role == POLE and self.heard:
+            if ticks_diff(now, self.heard_at) >= BEAT_MS:
+                return
+            wait_ms = self._stream.about(URGENT_MS, URGENT_MS // 4)
+        self._beat_tries = 0
+        self._beat_at = ticks_add(now, wait_ms)
+
+    def _may_begin(self, lane: Lane, now: int) -> bool:
+        """Whether the backlog may go out: if it rested, a while after it was filled; then until it rests again."""
+        if lane.begin_at == NEVER and (lane.rest_at == NEVER or due(lane.rest_at, now)):
+            lane.begin_at = ticks_add(now, self._stream.about(BACKLOG_WAIT_MS, BACKLOG_WAIT_MS // 4))
+        if lane.begin_at != NEVER and not due(lane.begin_at, now):
+            return False
+        lane.begin_at = NEVER
+        lane.rest_at = ticks_add(now, BACKLOG_REST_MS)
+        return True
 
     def _build_beat(self, now: int, uptime_ms: int, status: bytes) -> bytes:
         flags = STATUS if status else 0
@@ -174,4 +197,5 @@ class Talk:
         wake_ms = sooner(self._beat_at, now, wake_ms)
         wake_ms = sooner(self._ack_at, now, wake_ms)
         wake_ms = sooner(self.lanes[LIVE].resend_at, now, wake_ms)
+        wake_ms = sooner(self.lanes[BACKLOG].begin_at, now, wake_ms)
         return sooner(self.lanes[BACKLOG].resend_at, now, wake_ms)

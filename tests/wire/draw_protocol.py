@@ -21,6 +21,8 @@ LIMITS = (
     ("live message, most for the first repeats", f"{talk.LIVE_REPEAT_MS} ms, {talk.LIVE_REPEATS} times"),
     ("acknowledgement waits for company, pole and agent", "{} and {} ms".format(*talk.ACK_DELAY_MS)),
     ("beat", f"{talk.BEAT_MS} ± {talk.BEAT_JITTER_MS} ms, repeated after at most {talk.BEAT_REPEAT_MS} ms"),
+    ("a pole's news, unless a beat or its link need it sooner", f"{talk.URGENT_MS} ms ± a quarter"),
+    ("an idle backlog begins after", f"{talk.BACKLOG_WAIT_MS} ms ± a quarter"),
     ("link lost after silence of", f"{link.LINK_LOST_MS} ms"),
     ("HELLO of a pole without a session", f"each {link.HELLO_MIN_MS} to {link.HELLO_MIN_MS + link.HELLO_SPREAD_MS} ms"),
     ("HELLO within a session", f"at most each {link.HELLO_VALID_MS} ms"),
@@ -28,8 +30,10 @@ LIMITS = (
     ("WHO of an agent without a session", f"each {link.ASK_MS} to {2 * link.ASK_MS} ms"),
     ("WHO because of an unknown session", f"at most each {link.WHO_MIN_MS} ms, after {link.SILENT_MS} ms of silence"),
     ("shared pair: gap of whose turn it is", f"{line.TURN_GAP_MS} ms"),
-    ("shared pair: gap of the other poles", f"{line.POLE_GAP_MS} ms and 0 to {line.SLOTS - 1} slots"),
-    ("shared pair: slot", f"{line.SLOT_MS} ms"),
+    (
+        "shared pair: gap of the other poles",
+        f"{line.POLE_GAP_MS} ms, then 0 to {line.SLOTS - 1} times {line.SLOT_MS} ms",
+    ),
     ("shared pair: an unfinished frame is given up after", f"{line.STALL_MS} ms"),
     ("shared pair: time for the pole that was spoken to", f"{line.REPLY_MS} ms"),
 )

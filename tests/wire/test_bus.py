@@ -13,9 +13,9 @@ POLES = 8
 SEEDS = 100
 
 
-def burst(seed: int, store_ms: int = 2) -> list[int]:
-    """Milliseconds from press to *held* of eight poles on one pair, pressed within 10 ms."""
-    zone = Zone(seed, POLES, shared=True)
+def burst(seed: int, store_ms: int = 2, jitter_ms: int = 0) -> list[int]:
+    """Milliseconds from press to *held* of eight poles on one pair, pressed within 10 ms, with all else they say."""
+    zone = Zone(seed, POLES, shared=True, jitter_ms=jitter_ms, whole=True)
     zone.store_ms = store_ms
     zone.open()
     zone.run(zone.now + zone.rng.randint(3000, 6000))
@@ -29,17 +29,17 @@ def burst(seed: int, store_ms: int = 2) -> list[int]:
     return [zone.held[key] - zone.pressed[key] for key in zone.pressed]
 
 
-@pytest.mark.xdist_group("wire_bus")
 def test_eight_presses_on_one_pair_are_all_held_in_time() -> None:
     """The slowest of the eight, in all but one of a hundred bursts."""
     slowest = sorted(max(burst(seed)) for seed in range(SEEDS))
-    assert slowest[SEEDS * 99 // 100 - 1] <= 500
+    assert slowest[SEEDS * 99 // 100 - 1] <= 450
     assert slowest[SEEDS // 2] <= 350
 
 
-def test_a_slow_disk_slows_the_burst_a_little() -> None:
-    slowest = sorted(max(burst(seed, store_ms=25)) for seed in range(20))
-    assert slowest[10] <= 600
+def test_a_slow_disk_and_late_ears_slow_the_burst_a_little() -> None:
+    """A commit of 20 ms, and ends that hear up to 4 ms later than they should, as on a machine that is too busy."""
+    slowest = sorted(max(burst(seed, store_ms=20, jitter_ms=4)) for seed in range(20))
+    assert slowest[10] <= 600 and slowest[-1] <= 1000
 
 
 def test_one_press_on_a_shared_pair_waits_for_nobody() -> None:
@@ -118,6 +118,17 @@ def test_a_line_of_its_own_never_waits() -> None:
     line.feed(b"\1\2\3", 5)
     line.sent(100, 5)
     assert line.quiet(5) and line.wait(5) == 0
+
+
+def test_poles_follow_each_other_in_a_ring() -> None:
+    """Behind the address that was heard last, each has a slot of its own; nobody shares one with a neighbour."""
+    pair = Pair().open()
+    poles = {address: Line(True, 115200, POLE, bytes(32), address) for address in range(1, SLOTS + 1)}
+    for line in poles.values():
+        line.feed(pair.sent[0][-1], 100)  # the pole with address 5
+    waits = {address: line.wait(100) for address, line in poles.items()}
+    assert sorted(waits, key=lambda address: waits[address]) == [6, 7, 8, 1, 2, 3, 4, 5]
+    assert sorted(waits.values()) == [POLE_GAP_MS + SLOT_MS * slot for slot in range(SLOTS)]
 
 
 def test_who_speaks_when() -> None:

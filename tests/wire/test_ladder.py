@@ -88,15 +88,15 @@ def test_lanes_count_beyond_65535() -> None:
     pole, agent = zone.poles[0].link, zone.agent.links[1]
     taken = 0
     for number in range(66_000):
-        assert pole.send(BACKLOG, number.to_bytes(4, "little"))
+        assert pole.send(LIVE, number.to_bytes(4, "little"))
         if number % 4 < 3:
             continue
         for source, end in ((pole, zone.agent), (agent, zone.poles[0])):  # the cable itself is not what is tested
-            zone.cable.now += 6
+            zone.cable.now += 15
             while (wire := source.poll(zone.now, zone.now)) is not None:
                 for frame in end.line.feed(wire, zone.now):
                     end.link.receive(frame, zone.now)
-            zone.cable.now += 6
+            zone.cable.now += 15
         for _lane, payload, _uptime in agent.take():
             assert int.from_bytes(payload, "little") == taken
             taken += 1

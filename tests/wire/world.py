@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from sos_wire.line import Line
 from sos_wire.link import AGENT, BACKLOG, LIVE, POLE, Link
-from sos_wire.messages import Press, Progress, unpack
+from sos_wire.messages import Detail, Press, Progress, Status, unpack
 from sos_wire.ticks import TICKS_MASK
 
 INCARNATION = 0x1122334455667788
+DETAIL_MS = 150  # a button is held about so long
+RECEIVED_MS = 25  # two hops of MQTT and a commit
 STEPS_MOST = 2_000_000  # a test that needs more has lost its way
 
 
@@ -56,9 +58,12 @@ class Faults:
 class End:
     """A pole or the agent: its Line, its Links, what it hears after ``latency_ms``, and what it does with messages."""
 
-    def __init__(self, role: int, addresses: list[int], shared: bool, baud: int, rng: random.Random) -> None:
+    def __init__(
+        self, role: int, addresses: list[int], shared: bool, baud: int, rng: random.Random, jitter_ms: int
+    ) -> None:
         self.role = role
         self.latency_ms = rng.randint(1, 3 if role == AGENT else 2)  # the loop's turn; the agent's USB adapter too
+        self.jitter_ms = jitter_ms  # and up to so much more, each time anew
         self.line = Line(shared, baud, role, rng.randbytes(32), addresses[0])
         self.links = {address: Link(role, address, key_of(address), rng.randbytes(32)) for address in addresses}
         self.incoming: list[tuple[int, bytes]] = []
@@ -202,26 +207,39 @@ class Cable:
     def _deliver(self, end: End, chunk: bytes, moment: int) -> None:
         if self.cut or self.cut_toward == end.role:
             return
-        at = max(moment + end.latency_ms, end.incoming[-1][0] if end.incoming else 0)
+        late_ms = end.latency_ms + (self.rng.randint(0, end.jitter_ms) if end.jitter_ms else 0)
+        at = max(moment + late_ms, end.incoming[-1][0] if end.incoming else 0)
         end.incoming.append((at, chunk))
 
 
 class Zone:
-    """An agent and its poles on one cable. A press is answered with *held* ``store_ms`` later, as after a commit."""
+    """An agent and its poles on one cable. A press is answered with *held* ``store_ms`` later, as after a commit.
+
+    ``whole``: all that goes with a press is said, too: the pole's status as its lamp changes, the detail once the
+    button is let go, *received* a little after *held*. ``jitter_ms``: how late bytes may be heard, each time anew.
+    """
 
     def __init__(
-        self, seed: int, poles: int = 1, shared: bool = False, faults: Faults | None = None, baud: int = 115200
+        self,
+        seed: int,
+        poles: int = 1,
+        shared: bool = False,
+        faults: Faults | None = None,
+        baud: int = 115200,
+        jitter_ms: int = 0,
+        whole: bool = False,
     ) -> None:
         self.rng = random.Random(seed)
         addresses = list(range(1, poles + 1))
-        self.agent = End(AGENT, addresses, shared, baud, self.rng)
-        self.poles = [End(POLE, [address], shared, baud, self.rng) for address in addresses]
+        self.agent = End(AGENT, addresses, shared, baud, self.rng, jitter_ms)
+        self.poles = [End(POLE, [address], shared, baud, self.rng, jitter_ms) for address in addresses]
         self.cable = Cable([self.agent, *self.poles], shared, baud, self.rng, faults or Faults())
+        self.whole = whole
         self.store_ms = 2
         self.pressed: dict[tuple[int, int], int] = {}
         self.heard: dict[int, list[tuple[int, int]]] = {address: [] for address in addresses}  # (lane, press)
         self.held: dict[tuple[int, int], int] = {}
-        self._stored: list[tuple[int, int, int, bytes]] = []
+        self._later: list[tuple[int, Link, int, bytes]] = []
         self.agent.on_message = self._at_agent
         for pole in self.poles:
             pole.on_message = self._at_pole
@@ -235,15 +253,15 @@ class Zone:
         """As Cable.run, with the agent's store beside it."""
         deadline = until if isinstance(until, int) else self.now + 600_000
         for _ in range(STEPS_MOST):
-            self._answer()
+            self._say_later()
             if self.now >= deadline:
                 return isinstance(until, int)
             if not isinstance(until, int) and until():
                 return True
             before = self.now
             self.cable.step()
-            if self._stored and before < self._stored[0][0] < self.cable.now:
-                self.cable.now = self._stored[0][0]
+            if self._later and before < self._later[0][0] < self.cable.now:
+                self.cable.now = self._later[0][0]
         return False
 
     def open(self) -> None:
@@ -255,26 +273,37 @@ class Zone:
         if not pole.link.send(lane, Press("press", INCARNATION, 1, number, self.now).pack()):
             return False
         self.pressed[(pole.link.address, number)] = self.now
+        if self.whole:
+            pole.link.set_status(Status("pressed").pack(), True)
+            self._later.append((self.now + DETAIL_MS, pole.link, BACKLOG, Detail(INCARNATION, 1, number, 150).pack()))
         return True
 
     def _at_agent(self, address: int, lane: int, payload: bytes, now: int) -> None:
         message = unpack(payload)
+        if self.whole and isinstance(message, Detail):
+            return
         assert isinstance(message, Press)
         self.heard[address].append((lane, message.press))
-        answer = Progress(message.incarnation, message.boot, message.press, "held").pack()
-        self._stored.append((now + self.store_ms, address, lane, answer))
+        link = self.agent.links[address]
+        for stage, after_ms in (("held", self.store_ms), ("received", self.store_ms + RECEIVED_MS)):
+            if stage == "held" or self.whole:
+                answer = Progress(message.incarnation, message.boot, message.press, stage).pack()
+                self._later.append((now + after_ms, link, lane, answer))
 
-    def _answer(self) -> None:
+    def _say_later(self) -> None:
         waiting = []
-        for at, address, lane, answer in self._stored:
-            link = self.agent.links[address]
-            if at > self.now or not link.send(LIVE if lane == LIVE else BACKLOG, answer):
-                waiting.append((max(at, self.now + 1), address, lane, answer))
-        self._stored = waiting
+        for at, link, lane, payload in self._later:
+            if at > self.now or not link.send(lane, payload):
+                waiting.append((max(at, self.now + 1), link, lane, payload))
+        self._later = sorted(waiting, key=lambda item: item[0])
 
     def _at_pole(self, address: int, lane: int, payload: bytes, now: int) -> None:
         message = unpack(payload)
-        assert isinstance(message, Progress) and message.stage == "held"
+        assert isinstance(message, Progress)
         key = (address, message.press)
+        if self.whole:
+            self.poles[address - 1].link.set_status(Status(message.stage).pack(), True)
+        if message.stage == "received":
+            return
         assert key not in self.held, "said twice"
         self.held[key] = now
