@@ -21,7 +21,7 @@ from sos_wire.handshake import (
 )
 from sos_wire.lanes import NEVER, WINDOW, due, sooner
 from sos_wire.seal import Seal, Stream
-from sos_wire.talk import ANSWER, BACKLOG, LIVE, MAX_PAYLOAD, MAX_STATUS, Talk
+from sos_wire.talk import BACKLOG, LIVE, MAX_PAYLOAD, MAX_STATUS, Talk
 from sos_wire.ticks import ticks_add, ticks_diff
 
 __all__ = ["AGENT", "BACKLOG", "LINK_LOST_MS", "LIVE", "MAX_PAYLOAD", "MAX_STATUS", "POLE", "Link"]
@@ -74,7 +74,7 @@ class Link:
         self.losses = 0  # sessions that fell silent
         self.peer: tuple[int, int] = (0, 0)  # agent: incarnation and boot of the pole in the last session
         self.peer_uptime_ms = 0  # in the last genuine frame of a session
-        self.heard_at = 0  # agent: that frame; pole: the last answer
+        self.heard_at = 0  # agent: that frame; pole: the last answer or acknowledgement
         self.status = b""
         self.peer_status: bytes | None = None  # None until the peer told one in this session
         self._role = role
@@ -248,7 +248,7 @@ class Link:
         self._move("welcome")
         self._hello = b""
         self._open(talk)
-        talk.heard_at = now
+        talk.heard_at = talk.answered_at = now
         talk.urgent = True  # the agent opens when it hears us in this session
         self.heard_at = now
         self.peer_uptime_ms = frame.uptime_ms
@@ -290,7 +290,7 @@ class Link:
             else:
                 self._move("talk")
             # One wire of the cable may be broken: to hear an agent proves nothing, to be answered by it does.
-            if self._role == AGENT or frame.body[0] & ANSWER:
+            if self._role == AGENT or talk.answered_at == now:
                 self.heard_at = now
             self.peer_uptime_ms = frame.uptime_ms
             self.peer_status = talk.status

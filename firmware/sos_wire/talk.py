@@ -40,6 +40,7 @@ class Talk:
         self.nonces = nonces
         self.heard = False  # a genuine frame of this session came
         self.heard_at = 0
+        self.answered_at = 0  # when the peer last showed that it hears us: by an answer, or by acknowledging something
         self.uptime_ms = 0  # the peer's, in that frame
         self.status: bytes | None = None  # the peer's
         self.lanes = (Lane(), Lane())
@@ -75,8 +76,10 @@ class Talk:
         refusal = self._hear_acks(body, now)
         if flags & POLL:
             self._answer_due = True
-        if flags & ANSWER and self._beat_tries:
-            self._hear_answer(now)
+        if flags & ANSWER:
+            self.answered_at = now
+            if self._beat_tries:
+                self._hear_answer(now)
         if flags & STATUS:
             self.status = body[_TALK_BYTES:]
         elif flags & MESSAGE:
@@ -88,7 +91,10 @@ class Talk:
         for index in _LANES:
             number = body[1 + 2 * index] | body[2 + 2 * index] << 8
             lane = self.lanes[index]
+            waited = len(lane.queue)
             trip_ms = lane.acknowledged(number, now)
+            if len(lane.queue) < waited:
+                self.answered_at = now
             if trip_ms >= 0:
                 self._pace.measured(trip_ms)
             elif trip_ms != NEVER:
@@ -133,14 +139,16 @@ class Talk:
     def next(self, now: int, uptime_ms: int, status: bytes, counts: "dict[str, int]") -> "bytes | None":
         """The next frame that is due: live messages, then answers and beats, then the backlog, then a bare
         acknowledgement if nothing else carried it."""
+        # A pole that hears what is said to others is on a shared pair.
+        patient = self._role == POLE and counts["address"] > 0
         if self.urgent:
-            self._hurry(now)
+            self._hurry(now, patient)
         for index in _LANES:
             lane = self.lanes[index]
             if due(lane.resend_at, now):
                 lane.timeout()
                 counts["resent"] += 1
-            if lane.ready and (index == LIVE or self._may_begin(lane, now)):
+            if lane.ready and (index == LIVE or not patient or self._may_begin(lane, now)):
                 place = lane.next(now)
                 if lane.resend_at == NEVER:
                     self._arm(index, now)
@@ -151,13 +159,13 @@ class Talk:
                 return self._build_beat(now, uptime_ms, status)
         return self._build(0, b"", uptime_ms) if due(self._ack_at, now) else None
 
-    def _hurry(self, now: int) -> None:
-        """Tell the status: the first of a session and the agent's at once, the pole's own when presses have gone. That
-        takes the next beat's place, unless the agent was not heard for so long that the beat matters more."""
+    def _hurry(self, now: int, patient: bool) -> None:
+        """Tell the status at once; or, on a shared pair, when presses have gone. That takes the next beat's place,
+        unless the last answer is so old that the beat matters more."""
         self.urgent = False
         wait_ms = 0
-        if self._role == POLE and self.heard:
-            if ticks_diff(now, self.heard_at) >= BEAT_MS:
+        if patient and self.heard:
+            if ticks_diff(now, self.answered_at) >= BEAT_MS:
                 return
             wait_ms = self._stream.about(URGENT_MS, URGENT_MS // 4)
         self._beat_tries = 0

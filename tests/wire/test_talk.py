@@ -8,15 +8,22 @@ import struct
 import pytest
 from tests.wire.pair import ADDRESS, DOWN, UP, Pair, frames_of
 
-from sos_wire.frame import TALK_UP, build, wrap
+from sos_wire.frame import TALK_DOWN, TALK_UP, build, wrap
 from sos_wire.link import BACKLOG, LIVE, Link
 from sos_wire.messages import Service
+from sos_wire.seal import Seal
 from sos_wire.talk import MAX_PAYLOAD, MAX_STATUS
 
 
 def messages_in(wires: list[bytes]) -> list[bytes]:
     """Lane, number and payload of each message frame."""
     return [frame.body[5:] for wire in wires for frame in frames_of(wire) if frame.body and frame.body[0] & 2]
+
+
+def neighbours(pair: Pair) -> Pair:
+    """Let the pole hear that it is not alone on its pair."""
+    pair.hear(pair.pole, build(TALK_DOWN, ADDRESS + 1, 1, 1, 1, bytes(5), Seal(bytes(32))))
+    return pair
 
 
 def sealed(pair: Pair, body: bytes, ahead: int = 1) -> bytes:
@@ -57,7 +64,7 @@ def test_the_window_is_bounded_and_empties() -> None:
 
 
 def test_live_overtakes_the_backlog() -> None:
-    pair = Pair().open()
+    pair = neighbours(Pair().open())
     for n in range(4):
         pair.pole.send(BACKLOG, bytes([n]))
     pair.run(2)
@@ -70,7 +77,7 @@ def test_live_overtakes_the_backlog() -> None:
 
 def test_a_backlog_is_held_up_once_and_then_worked_off() -> None:
     """It begins late, so that presses of all poles on a pair go first, and then goes on without a pause."""
-    pair = Pair().open()
+    pair = neighbours(Pair().open())
     began = pair.now
     sent = taken = 0
     while taken < 64:
@@ -133,7 +140,7 @@ def test_an_urgent_status_is_told_at_once_and_again_until_answered() -> None:
 
 def test_a_poles_news_is_told_within_a_second_and_once() -> None:
     """A press changes the lamp three times; on a shared pair nobody wants to hear of it before the other presses."""
-    pair = Pair().open()
+    pair = neighbours(Pair().open())
     pair.run(300)
     said = len(pair.sent[UP])
     for look in (b"\4one", b"\4two", b"\4three"):
@@ -141,6 +148,39 @@ def test_a_poles_news_is_told_within_a_second_and_once() -> None:
         pair.run(100)
     pair.run(800)
     assert pair.agent.peer_status == b"\4three" and len(pair.sent[UP]) - said == 1
+
+
+def test_news_that_does_not_end_keeps_no_beat_from_being_told() -> None:
+    """The lamp changes again and again; the agent is asked all the same before the link could count as lost."""
+    pair = neighbours(Pair().open())
+    for turn in range(60):
+        pair.pole.set_status(b"\4" + bytes([turn]), True)
+        pair.run(500)
+        assert pair.now - pair.pole.heard_at < 4000
+    assert pair.pole.losses == 0
+
+
+def test_an_alone_pole_tells_its_news_at_once() -> None:
+    pair = Pair().open()
+    pair.pole.set_status(b"\4news", True)
+    pair.pole.send(BACKLOG, b"notice")
+    pair.run(3)
+    assert pair.agent.peer_status == b"\4news" and len(pair.agent.take()) == 1
+
+
+def test_being_acknowledged_proves_that_the_agent_hears_and_being_spoken_to_does_not() -> None:
+    pair = Pair().open()
+    pair.pole.set_status(b"", False)
+    heard_at = pair.pole.heard_at
+    pair.pole.send(LIVE, b"help")
+    pair.run(30)
+    assert pair.pole.heard_at > heard_at
+    pair.deaf.add(pair.agent)
+    heard_at = pair.pole.heard_at
+    for _ in range(40):
+        pair.agent.send(LIVE, b"said again and again")
+        pair.run(50)
+    assert pair.pole.heard_at == heard_at and pair.pole.counts["replay"] == 0
 
 
 def test_beats_come_each_two_seconds_with_jitter() -> None:

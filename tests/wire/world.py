@@ -59,7 +59,7 @@ class End:
     """A pole or the agent: its Line, its Links, what it hears after ``latency_ms``, and what it does with messages."""
 
     def __init__(
-        self, role: int, addresses: list[int], shared: bool, baud: int, rng: random.Random, jitter_ms: int
+        self, role: int, addresses: list[int], shared: bool, baud: int, rng: random.Random, jitter_ms: int = 0
     ) -> None:
         self.role = role
         self.latency_ms = rng.randint(1, 3 if role == AGENT else 2)  # the loop's turn; the agent's USB adapter too
