@@ -137,6 +137,12 @@ def test_poles_of_another_point_are_not_believed() -> None:
     assert _open(world) == set()
 
 
+def test_points_of_no_site_open_no_fault() -> None:
+    world = World()
+    world.send("health", health(disk_ok=False), point="elsewhere")
+    assert _open(world) == set()
+
+
 def test_faults_that_the_disk_did_not_take_are_written_when_it_does() -> None:
     world = World()
     world.probe()

@@ -194,14 +194,14 @@ class Station:
         health = decode(event.payload, Health)
         if isinstance(health, Refused):
             return [Log("warning", "health_refused", (("point", point), ("why", health.reason)))]
-        if not event.retained:
-            self._kept.pop(point, None)
-            return self._heard(point, health.session, now_ms) + self._health.told(
-                point, health, self._clock.stamp(now_ms)
-            )
-        if point in self._settings.points:
+        if point not in self._settings.points:
+            return []  # nothing of it is watched, and nobody knows how many such there could be
+        if event.retained:
             self._kept[point] = health
-        return []
+            return []
+        self._kept.pop(point, None)
+        told = self._health.told(point, health, self._clock.stamp(now_ms))
+        return self._heard(point, health.session, now_ms) + told
 
     def _state(self, event: Message, point: str, now_ms: int) -> list[Effect]:
         state = decode(event.payload, State)
