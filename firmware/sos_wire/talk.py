@@ -20,7 +20,7 @@ BEAT_REPEAT_MS = 250  # at 30 % frame loss some 23 repeats fit in: all lost once
 URGENT_MS = 800  # a pole's lamp may change three times within a second: its news is told once, after the presses
 BACKLOG_WAIT_MS = 750  # an idle backlog begins late, jittered: on a shared pair the presses of all poles go first
 BACKLOG_REST_MS = 1500  # idle for so long is idle: a backlog that is being worked off is not held up again
-LIVE_REPEAT_MS = 150  # a press does not wait longer because the line was slow before ...
+LIVE_REPEAT_MS = 100  # a press does not wait longer because the line was slow before ...
 LIVE_REPEATS = 4  # ... until so many repeats have shown that the line is slow now, or dead
 # The agent's answer to a press is stored first: on most disks it still carries the acknowledgement. A pole has nothing
 # to wait for, and on a shared pair it has the turn only right after it was spoken to.
