@@ -153,7 +153,9 @@ class Journal:
         if not entry.durable:
             return
         if not self._clear_bit(entry.address, self.read(entry.address)):
-            old = entry.address  # all its bits are used: write it again with the sum
+            if self.next >= self.slots() and self.change_banks():
+                return  # all its bits are used: the copy in the other bank has the sum
+            old = entry.address  # write it again with the sum
             self._store(entry)
             if entry.durable:
                 self.void(old)

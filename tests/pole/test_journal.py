@@ -64,6 +64,23 @@ def test_beyond_64_presses_are_counted_in_one_record_a_kind() -> None:
     assert [e.repeats for e in opened(flash).entries if e.counts] == [300, 1, 0]
 
 
+def test_a_count_that_fills_the_bank_leaves_nothing_behind() -> None:
+    """What stayed live in the other bank came back at the next start, with a smaller count: an alarm made up."""
+    flash = NorFlash()
+    journal = opened(flash)
+    for at_ms in range(MOST_PENDING):
+        journal.append(PRESS, at_ms)
+    bank, presses = journal.bank, 0
+    while journal.bank == bank or presses % 1000:
+        assert journal.append(PRESS, 1000).durable
+        presses += 1
+    assert [e.repeats for e in opened(NorFlash(content=bytes(flash.bytes))).entries if e.counts] == [presses - 1]
+    for entry in list(journal.entries):
+        journal.close(entry)
+        journal.release(entry)
+    assert opened(flash).entries == []
+
+
 def test_years_of_presses_wear_the_flash_evenly_and_lose_nothing() -> None:
     flash = NorFlash()
     journal = opened(flash)
