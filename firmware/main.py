@@ -25,7 +25,7 @@ def build() -> "tuple[Board, Pole]":
     board = Board(settings)
     journal = Journal(board.flash(), os.urandom(16))
     link = Link(POLE, settings.address, settings.key, os.urandom(32))
-    line = Line(settings.link == "rs485", settings.baud, POLE, os.urandom(32))
+    line = Line(settings.link == "rs485", settings.baud, POLE, os.urandom(32), settings.address)
     pole = Pole(journal, link, line, 2 if settings.silent_button else 1, board.reset_cause())
     pole.start(time.ticks_ms())
     if journal.marked or board.asks_for_repl():

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("safezone", deadline=None)
+settings.load_profile("safezone")
 
 # test id (a prefix) -> why it may be skipped. Nothing else may.
 MAY_SKIP: dict[str, str] = {}

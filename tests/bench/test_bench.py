@@ -18,7 +18,8 @@ from sos_sim.bench.press import sizes
 from sos_wire.frame import HEADER_BYTES
 from sos_wire.seal import TAG_BYTES
 
-pytestmark = pytest.mark.live
+# One after the other, and with time: a machine may run these tests twice at once.
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("bench"), pytest.mark.timeout(300)]
 TINY = {"press": 2, "bus": 1, "agent": 1, "firmware": 1000, "outbox": 70}
 KEYS = {"bench", "what", "unit", "value", "count", "floor", "ratio", "reach", "met"}
 
@@ -26,7 +27,7 @@ KEYS = {"bench", "what", "unit", "value", "count", "floor", "ratio", "reach", "m
 def bench(*words: str, folder: Path) -> list[dict[str, Any]]:
     """Run ``safezone bench``; its lines as they are."""
     command = [sys.executable, "-m", "safezone", "bench", *words, "--folder", str(folder), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 POLE = "clock-tower-1"
-# fault -> (seconds that it may take, looks that the lamp must show, in this order, others may stand between)
+# fault -> (seconds that it may take, looks that the lamp must show, in this order, others may stand between).
+# `held` and `received` can reach a pole in one read; the lamp then shows the further one.
 CASES = {
-    "none": (20, ["pressed", "held", "received"]),
-    "agent-killed": (20, ["pressed", "held", "received"]),
+    "none": (20, ["pressed", "received"]),
+    "agent-killed": (20, ["pressed", "received"]),
     "agent-disk-lost": (20, ["pressed", "held", "received"]),
-    "cable-cut": (20, ["pressed", "held", "received"]),
+    "cable-cut": (20, ["pressed", "received"]),
     "broker-down": (30, ["pressed", "held", "received"]),
     "station-down": (30, ["pressed", "held", "received"]),
     # The fault itself waits for "out of service" before it presses; such a press says soon that it is not delivered.
     "station-stopped": (40, ["pressed", "held", "not_delivered", "received"]),
-    "pole-power-cut": (20, ["pressed", "pressed", "held", "received"]),
+    "pole-power-cut": (20, ["pressed", "pressed", "received"]),
 }
 
 
@@ -30,7 +31,7 @@ def press(fault: str, timeout_s: int, *words: str) -> subprocess.CompletedProces
     """Run ``safezone sim press`` as a user would."""
     command = [sys.executable, "-m", "safezone", "sim", "press", POLE, "--timeout", str(timeout_s), "--json"]
     return subprocess.run(
-        [*command, "--fault", fault, *words], capture_output=True, text=True, timeout=110, check=False
+        [*command, "--fault", fault, *words], capture_output=True, text=True, timeout=170, check=False
     )
 
 
@@ -41,6 +42,7 @@ def in_order(wanted: list[str], seen: list[str]) -> bool:
 
 
 @pytest.mark.live
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("fault", CASES)
 def test_press_arrives_whatever_fails(fault: str) -> None:
     timeout_s, wanted = CASES[fault]
@@ -55,7 +57,7 @@ def test_press_arrives_whatever_fails(fault: str) -> None:
 
 @pytest.mark.live
 def test_officer_is_seen_on_the_lamp() -> None:
-    done = press("none", 20, "--until", "on_scene")
+    done = press("none", 60, "--until", "on_scene")
     assert done.returncode == 0, done.stderr
     stages = [json.loads(line)["stage"] for line in done.stdout.splitlines()]
     assert in_order(["received", "accepted", "dispatched", "on_scene"], stages)

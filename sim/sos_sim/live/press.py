@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,4 +94,5 @@ async def _officer(zone: Zone, pole: str) -> None:
         look = zone.poles[pole].look
         action = {"received": "accept", "accepted": "dispatch", "dispatched": "arrive"}.get(look)
         if action:
-            await zone.officer(pole, action)
+            with suppress(SafezoneError):  # no answer: the officer looks again, and acts again
+                await zone.officer(pole, action)
