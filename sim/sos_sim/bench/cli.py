@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ import typer
 
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import nearest
-from sos_sim.bench.figures import TITLES, Figure, Tell, as_json, cells, in_words, machine, markdown, put_into
+from sos_sim.bench.figures import TITLES, Figure, Tell, as_json, cells, figure, in_words, machine, markdown, put_into
 from sos_sim.cli import run
 
 Bench = Callable[[Path, int, Tell], Awaitable[None]]
@@ -94,6 +95,8 @@ def _measure(part: str, count: int, folder: str, *, as_lines: bool) -> list[Figu
     if not as_lines:
         sys.stderr.write(f"{part}: {PARTS[part].does}, {count:,} {PARTS[part].what} ...\n")
     run(work())
+    # Whoever else came to the machine meanwhile: figures of a busy one say less.
+    tell(figure(part, "load at the end, a core", "processes", os.getloadavg()[0] / (os.cpu_count() or 1)))
     if not as_lines:
         _show(part, found)
     return found
