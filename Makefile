@@ -22,7 +22,11 @@ lint: setup ## ruff and mypy
 	.venv/bin/mypy --config-file firmware/mypy.ini
 
 test: lint ## ruff, mypy, pytest
-	$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
+	@# What fails beside others runs once more alone, and says so: tests with real processes share two cores here.
+	@cache=.venv/cache/pytest-$$$$; \
+	$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -o cache_dir=$$cache || { \
+	  echo "make test: failed beside others; once more, alone:"; \
+	  $(PY) -m pytest -q --last-failed --last-failed-no-failures none -o cache_dir=$$cache; }
 
 bench: setup ## The figures, each beside its floor
 	.venv/bin/safezone bench

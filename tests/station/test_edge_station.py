@@ -240,10 +240,14 @@ def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess) -> None:
     shown = b""
     while b"no open alarms" not in shown and select.select([ours], [], [], 10)[0]:
         shown += os.read(ours, 4096)
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(10) == 130
     assert b"no open alarms" in shown
-    os.close(ours)
+    try:
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 130
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(ours)
 
 
 def test_a_press_over_mutual_tls_reaches_the_officer(tmp_path: Path) -> None:
