@@ -1,0 +1,67 @@
+"""The virtual world's time: a queue of calls, in microseconds. Nothing happens between two of them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+# Calls at one instant: far more than any site makes; beyond it something turns on the spot.
+MOST_AT_ONCE = 100_000
+
+Call = Callable[[], object]
+
+
+class StuckError(AssertionError):
+    """Time stands still: calls keep asking for further calls at the same instant."""
+
+
+class Loop:
+    """Calls happen in the order of their time, and in the order in which they were asked for where that is the same."""
+
+    def __init__(self) -> None:
+        self.now_us = 0
+        self._queue: list[list[object]] = []  # [due_us, number, call or None]: lists, so that one can be cancelled
+        self._number = 0
+
+    @property
+    def now_ms(self) -> int:
+        """Whole milliseconds since the world began."""
+        return self.now_us // 1000
+
+    def at(self, due_us: int, call: Call) -> list[object]:
+        """Call it then, or at once (behind what is due already) if that is past; the answer is for ``cancel``."""
+        self._number += 1
+        entry: list[object] = [max(due_us, self.now_us), self._number, call]
+        heapq.heappush(self._queue, entry)
+        return entry
+
+    def after(self, delay_us: int, call: Call) -> list[object]:
+        """Call it so many microseconds from now."""
+        return self.at(self.now_us + delay_us, call)
+
+    @staticmethod
+    def cancel(entry: list[object]) -> None:
+        """It will not be called. Does no harm if it was."""
+        entry[2] = None
+
+    def run(self, until_us: int, stop: Callable[[], bool] | None = None) -> bool:
+        """Let time pass up to ``until_us``; True as soon as ``stop`` holds, which is looked at after each instant."""
+        queue = self._queue
+        at_once = 0
+        while queue and queue[0][0] <= until_us:  # type: ignore[operator]
+            due_us, _, call = heapq.heappop(queue)
+            if call is None:
+                continue
+            if due_us != self.now_us:
+                if stop is not None and stop():
+                    return True
+                self.now_us = due_us  # type: ignore[assignment]
+                at_once = 0
+            at_once += 1
+            if at_once > MOST_AT_ONCE:
+                raise StuckError(f"{MOST_AT_ONCE} calls at {self.now_us} us: time does not go on")
+            call()  # type: ignore[operator]
+        if stop is not None and stop():
+            return True
+        self.now_us = max(self.now_us, until_us)
+        return False
