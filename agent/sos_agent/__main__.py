@@ -1,4 +1,4 @@
-"""``python -m sos_agent SITE POINT [LOG-LEVEL]``: the agent alone, without the command line's libraries.
+"""``python -m sos_agent SITE POINT [LOG-LEVEL [FOLDER]]``: the agent alone, without the command line's libraries.
 
 ``safezone agent`` turns into this once it has read its options: those libraries would cost the agent a quarter of its
 memory for as long as it runs. A service may start it directly.
@@ -15,11 +15,12 @@ from sos_contract.errors import SafezoneError
 
 def main(words: list[str]) -> int:
     """The exit code: 0 after SIGTERM or SIGINT, 1 for the world's faults, 2 for the user's; errors are one line."""
-    if len(words) not in (2, 3):
+    if not 2 <= len(words) <= 4:
         sys.stderr.write("safezone: python -m sos_agent takes a site file and a point\n")
         return 2
     try:
-        run(Path(words[0]), words[1], log_level=words[2] if len(words) == 3 else "info")
+        record = Path(words[3]) if len(words) == 4 else None
+        run(Path(words[0]), words[1], log_level=words[2] if len(words) > 2 else "info", record=record)
     except SafezoneError as error:
         sys.stderr.write(f"safezone: {' '.join(str(error).split())}\n")
         return error.exit_code

@@ -24,6 +24,7 @@ from sos_agent.core import effects, events
 from sos_agent.core.agent import Agent
 from sos_agent.edge.mqtt import Brokers
 from sos_agent.edge.outbox import Outbox
+from sos_agent.edge.record import Recorder
 from sos_agent.edge.serial import Place, Ports
 from sos_agent.edge.setup import Setup, local_port, read_setup
 from sos_contract.errors import SafezoneError
@@ -60,8 +61,9 @@ def timebase() -> str:
 class Runtime:
     """The core, its edges, and the loop between them."""
 
-    def __init__(self, setup: Setup, *, log: Log, notifier: Notifier) -> None:
+    def __init__(self, setup: Setup, *, log: Log, notifier: Notifier, record: Recorder | None = None) -> None:
         """Opens the outbox at once; raises SafezoneError if that cannot be."""
+        self._record = record
         self._loop = asyncio.get_running_loop()
         self._log = log
         self._notifier = notifier
@@ -81,7 +83,7 @@ class Runtime:
         )
         self._brokers = Brokers(setup.client_id, tls=setup.tls, deliver=self.deliver)
         places = [Place(line.port, line.port, line.search) for line in setup.point.line]
-        self._ports = Ports(places, deliver=self.deliver, log=log)
+        self._ports = Ports(places, deliver=self.deliver, log=log, record=record)
         self._own_button = self._open_own_button(setup)
 
     def _open_own_button(self, setup: Setup) -> OwnButtonKeeper | None:
@@ -91,7 +93,7 @@ class Runtime:
         from sos_agent.edge.gpio import OwnButtonKeeper  # gpiozero costs memory that most points need not pay
 
         add = partial(self._ports.add_local, local_port(button))
-        return OwnButtonKeeper(button, setup.data, setup.local_key, add=add, log=self._log)
+        return OwnButtonKeeper(button, setup.data, setup.local_key, add=add, log=self._log, record=self._record)
 
     async def run(self) -> None:
         """Until asked to stop. Raises SafezoneError when it cannot go on."""
@@ -215,6 +217,8 @@ class Runtime:
         if self._own_button is not None:
             self._own_button.close()
         self._ports.stop()
+        if self._record is not None:
+            self._record.close()
         await self._brokers.close(GOODBYE_S)
         # In a thread: a disk that hangs must not keep the loop from its last words.
         if not await asyncio.to_thread(self._outbox.close, GOODBYE_S * 5):
@@ -222,18 +226,29 @@ class Runtime:
         self._notifier.close()
 
 
-async def _main(setup: Setup, log: Log) -> None:
-    runtime = Runtime(setup, log=log, notifier=Notifier())
+async def _main(setup: Setup, log: Log, record: Recorder | None) -> None:
+    runtime = Runtime(setup, log=log, notifier=Notifier(), record=record)
     await runtime.run()
     log.say("stopped")
 
 
-def run(site: Path, point: str, *, log_level: str = "info", say: Callable[[str], object] | None = None) -> None:
-    """Run the agent of ``point`` until SIGTERM or SIGINT. Raises SafezoneError, one line, for what cannot be helped."""
+def run(
+    site: Path,
+    point: str,
+    *,
+    log_level: str = "info",
+    record: Path | None = None,
+    say: Callable[[str], object] | None = None,
+) -> None:
+    """Run the agent of ``point`` until SIGTERM or SIGINT. Raises SafezoneError, one line, for what cannot be helped.
+
+    ``record``: folder for a record of its ports (``edge/record.py``).
+    """
     set_up(log_level, write=say)
     setup = read_setup(site, point)
     log = Log("agent", point=point)
     log.say("starting", site=site, data=setup.data, poles=",".join(setup.pole_ids), pid=os.getpid())
     # The loop hands sockets and pipes of the press's path around; shorter slices keep its latency when threads work.
     sys.setswitchinterval(0.001)
-    asyncio.run(_main(setup, log))
+    recorder = Recorder(record, point, log=log) if record is not None else None
+    asyncio.run(_main(setup, log, recorder))

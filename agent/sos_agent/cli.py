@@ -24,6 +24,7 @@ def agent(
     point: Annotated[str, typer.Option(help="Reporting point, as the site file calls it.")],
     check: Annotated[bool, typer.Option("--check", help="Say what would fail, a line each, and end.")] = False,
     log_level: Annotated[Level, typer.Option(help="How much to tell.")] = "info",
+    record: Annotated[str, typer.Option(help="Folder for a record of its ports, to be played in the simulator.")] = "",
 ) -> None:
     """Run the agent of one reporting point, until SIGTERM or Ctrl-C."""
     path = find_site(site)
@@ -39,4 +40,4 @@ def agent(
         typer.echo(f"{point}: good")
         return
     # The same process under another program: what the command line needed must not stay in memory for years.
-    os.execv(sys.executable, [sys.executable, "-m", "sos_agent", str(path), point, log_level])
+    os.execv(sys.executable, [sys.executable, "-m", "sos_agent", str(path), point, log_level, *filter(None, [record])])

@@ -12,9 +12,11 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sos_agent.edge.record import Recorder
 from sos_agent.edge.setup import LOCAL_ADDRESS, LOCAL_BAUD
 from sos_contract.site import Button
 from sos_edge.log import Log
@@ -181,7 +183,11 @@ class Pins:
 class OwnButton:
     """A pole in this process; a ``LocalPort`` for the agent. The siren sounds in the rhythm of the pole's sounder."""
 
-    def __init__(self, pins: Pins, flash: Flash, key: bytes) -> None:
+    def __init__(
+        self, pins: Pins, flash: Flash, key: bytes, record: Callable[[int], object] = lambda _level: None
+    ) -> None:
+        """``record`` hears each change of the contact's level, as it was looked at."""
+        self._record = record
         self._loop = asyncio.get_running_loop()
         self._pins = pins
         self._flash = flash
@@ -193,7 +199,8 @@ class OwnButton:
         self._heard: Callable[[bytes], None] | None = None
         self._shown = (False, False)
         now_ms = _now_ms()
-        self._contact = Contact(now_ms, pins.level())
+        self._level = pins.level()
+        self._contact = Contact(now_ms, self._level)
         self._step_at_ms = now_ms
         self._pole.start(now_ms & TICKS_MASK)
         self._timer = self._loop.call_soon(self._turn)
@@ -229,7 +236,11 @@ class OwnButton:
     def _turn(self) -> None:
         now_ms = _now_ms()
         contact = self._contact
-        contact.look(self._pins.level(), now_ms)
+        level = self._pins.level()
+        if level != self._level:
+            self._level = level
+            self._record(level)
+        contact.look(level, now_ms)
         # At rest runs are kept until the pole wants its step, so that a quiet button costs only the looks.
         active = not contact.rests(now_ms)
         if active or self._received or now_ms >= self._step_at_ms:
@@ -268,8 +279,10 @@ class OwnButtonKeeper:
         add: Callable[[OwnButton], None],
         log: Log,
         factory: Any = None,  # noqa: ANN401
+        record: Recorder | None = None,
     ) -> None:
         self._button = button
+        self._record = record
         self._folder = folder
         self._key = key
         self._add = add
@@ -292,7 +305,8 @@ class OwnButtonKeeper:
             pins.close()
             self._fail(f"journal not usable: {error}")
             return
-        self._own = OwnButton(pins, self._flash, self._key)
+        record = (lambda _level: None) if self._record is None else partial(self._record.level, self._button.id)
+        self._own = OwnButton(pins, self._flash, self._key, record)
         self._log.outage_over("gpio", "own button is there", pole=self._button.id)
         self._add(self._own)
 

@@ -23,6 +23,7 @@ from typing import Protocol
 import serial
 
 from sos_agent.core import effects, events
+from sos_agent.edge.record import Recorder
 from sos_edge.log import Log
 
 LOOK_S = 1.0
@@ -69,8 +70,17 @@ class _Open:
 class Ports:
     """All ports of an agent. Events go to ``deliver`` from the loop, never from inside a call of this class."""
 
-    def __init__(self, places: Sequence[Place], *, deliver: Callable[[events.Event], None], log: Log) -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        *,
+        deliver: Callable[[events.Event], None],
+        log: Log,
+        record: Recorder | None = None,
+    ) -> None:
+        """``record`` hears what goes over real ports; nobody but us could hear the own button's."""
         self._places = places
+        self._record = record
         self._deliver = deliver
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -169,6 +179,8 @@ class Ports:
         fd = device.fileno()
         self._open[port] = _Open(device, fd)
         self._loop.add_reader(fd, self._readable, port)
+        if self._record is not None:
+            self._record.opened(port, effect.baud)
         self._deliver(events.PortOpened(port))
 
     def close(self, port: str) -> None:
@@ -206,6 +218,8 @@ class Ports:
             return
         if data:
             opened.empty = 0
+            if self._record is not None:
+                self._record.heard(port, data)
             self._deliver(events.PortBytes(port, data))
             return
         opened.empty += 1
@@ -225,6 +239,8 @@ class Ports:
         if len(opened.unsent) + len(data) > MAX_UNSENT_BYTES:
             self.dropped_bytes += len(data)
             return
+        if self._record is not None:
+            self._record.said(port, data)
         opened.unsent += data
         if len(opened.unsent) == len(data):
             self._writable(port)
