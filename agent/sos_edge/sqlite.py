@@ -164,19 +164,96 @@ def _words(error: Exception) -> str:
 
 
 @dataclass(slots=True)
-class _Job:
+class Job:
+    """A piece of work for the next commit; ``result`` is what it returned, or a Failure, once that has been tried."""
+
     work: Callable[[sqlite3.Connection], Any]
     done: Callable[[Any], None]
-    vital: bool
+    vital: bool = True
     result: Any = None
 
 
-class Writer:
-    """The thread that writes. ``commits`` and ``jobs`` count what it did.
+class Commits:
+    """Groups of jobs, a commit each. ``commits`` and ``jobs`` count what was done.
 
-    ``call_soon`` brings a call to the owner's thread (``loop.call_soon_threadsafe``). ``make_room`` is asked, in the
-    writer's thread, when the disk is full: True means that some room was made and vital jobs are tried again. While
-    ``tight()`` is True, jobs that are not vital fail at once with ``full``.
+    ``begin`` begins a transaction. ``gone`` says, after a commit, in words, that the file is no longer where a restart
+    would look for it. ``make_room`` is asked when the disk is full: True means that some room was made and vital jobs
+    are tried again. While ``tight()`` is True, jobs that are not vital fail at once with ``full``.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        begin: Callable[[sqlite3.Connection], object] = lambda connection: connection.execute("BEGIN IMMEDIATE"),
+        gone: Callable[[], str] = lambda: "",
+        make_room: Callable[[], bool] = lambda: False,
+        tight: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._connection = connection
+        self._begin = begin
+        self._gone = gone
+        self._make_room = make_room
+        self._tight = tight
+        self.commits = 0
+        self.jobs = 0
+
+    def carry_out(self, group: list[Job]) -> None:
+        """Commit what can be of ``group``; afterwards each job has its result."""
+        failure = self._commit([job for job in group if job.vital or not self._tight()], group)
+        if failure is not None and failure.full:
+            vital = [job for job in group if job.vital]
+            # Each round either makes room or ends the loop.
+            while failure is not None and failure.full and vital and self._make_room():
+                failure = self._commit(vital, group)
+            if failure is None:
+                for job in group:
+                    if not job.vital:
+                        job.result = Failure("no room left on the disk", full=True)
+        if failure is not None:
+            for job in group:
+                job.result = failure
+
+    def _commit(self, jobs: list[Job], group: list[Job]) -> Failure | None:
+        """One transaction of ``jobs``; the rest of ``group`` has no room. None if it is on disk."""
+        for job in group:
+            job.result = Failure("no room left on the disk", full=True)
+        connection = self._connection
+        try:
+            self._begin(connection)
+            for job in jobs:
+                self._run_one(job)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            code = _code(error)
+            return Failure(str(error), full=code == SQLITE_FULL, broken=code in (SQLITE_CORRUPT, SQLITE_NOTADB))
+        gone = self._gone()
+        if gone:
+            return Failure(gone, broken=True)
+        self.commits += 1
+        self.jobs += len(jobs)
+        return None
+
+    def _run_one(self, job: Job) -> None:
+        """Run one job in a savepoint, so that its mistake costs only itself."""
+        connection = self._connection
+        connection.execute("SAVEPOINT job")
+        try:
+            job.result = job.work(connection)
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
+            connection.execute("ROLLBACK TO job")
+            job.result = Failure(str(error))
+        connection.execute("RELEASE job")
+
+
+class Writer:
+    """The thread that writes.
+
+    ``call_soon`` brings a call to the owner's thread (``loop.call_soon_threadsafe``). ``make_room`` and ``tight`` are
+    those of ``Commits``, asked in the writer's thread.
     """
 
     def __init__(
@@ -191,14 +268,11 @@ class Writer:
         self._connection = database.connection
         self._inode = database.path.stat().st_ino
         self._call_soon = call_soon
-        self._make_room = make_room
-        self._tight = tight
-        self._waiting: deque[_Job] = deque()
+        self._commits = Commits(self._connection, gone=self._gone, make_room=make_room, tight=tight)
+        self._waiting: deque[Job] = deque()
         self._condition = threading.Condition()
         self._closing = False
         self._begun = 0.0
-        self.commits = 0
-        self.jobs = 0
         self._thread = threading.Thread(target=self._run, name=f"writer-{database.path.name}", daemon=True)
         self._thread.start()
 
@@ -210,7 +284,7 @@ class Writer:
         ``work`` may be run again if the first commit found no room, and must raise only sqlite3.Error
         (or OverflowError, for a number that SQLite cannot hold).
         """
-        job = _Job(work, done, vital)
+        job = Job(work, done, vital)
         with self._condition:
             refused = self._closing or len(self._waiting) >= MAX_WAITING
             if not refused:
@@ -219,6 +293,16 @@ class Writer:
         if refused:
             job.result = Failure("closing" if self._closing else f"{MAX_WAITING} stores wait already")
             self._finish([job])
+
+    @property
+    def commits(self) -> int:
+        """Commits so far."""
+        return self._commits.commits
+
+    @property
+    def jobs(self) -> int:
+        """Jobs in them."""
+        return self._commits.jobs
 
     def waiting(self) -> int:
         """Jobs that wait for a commit that has not begun."""
@@ -249,8 +333,9 @@ class Writer:
                 closing = self._closing
             if group:
                 self._begun = time.monotonic()
-                self._carry_out(group)
+                self._commits.carry_out(group)
                 self._begun = 0.0
+                self._finish(group)
                 dirty = True
             elif dirty:
                 # Nothing waits: copy the WAL back now rather than in some press's commit.
@@ -261,59 +346,15 @@ class Writer:
                 break
         self._connection.close()
 
-    def _carry_out(self, group: list[_Job]) -> None:
-        failure = self._commit([job for job in group if job.vital or not self._tight()], group)
-        if failure is not None and failure.full:
-            vital = [job for job in group if job.vital]
-            # Each round either makes room or ends the loop.
-            while failure is not None and failure.full and vital and self._make_room():
-                failure = self._commit(vital, group)
-            if failure is None:
-                for job in group:
-                    if not job.vital:
-                        job.result = Failure("no room left on the disk", full=True)
-        if failure is not None:
-            for job in group:
-                job.result = failure
-        self._finish(group)
-
-    def _commit(self, jobs: list[_Job], group: list[_Job]) -> Failure | None:
-        """One transaction of ``jobs``; the rest of ``group`` has no room. None if it is on disk."""
-        for job in group:
-            job.result = Failure("no room left on the disk", full=True)
-        connection = self._connection
+    def _gone(self) -> str:
+        # Unlinked under us: SQLite would go on committing into a file that no restart will find.
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                self._run_one(job)
-            connection.execute("COMMIT")
-            if self._database.path.stat().st_ino != self._inode:
-                raise FileNotFoundError
+            same = self._database.path.stat().st_ino == self._inode
         except OSError:
-            # Unlinked under us: SQLite would go on committing into a file that no restart will find.
-            return Failure(f"{self._database.path} has been removed", broken=True)
-        except sqlite3.Error as error:
-            with suppress(sqlite3.Error):
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            code = _code(error)
-            return Failure(str(error), full=code == SQLITE_FULL, broken=code in (SQLITE_CORRUPT, SQLITE_NOTADB))
-        self.commits += 1
-        self.jobs += len(jobs)
-        return None
+            same = False
+        return "" if same else f"{self._database.path} has been removed"
 
-    def _run_one(self, job: _Job) -> None:
-        """Run one job in a savepoint, so that its mistake costs only itself."""
-        connection = self._connection
-        connection.execute("SAVEPOINT job")
-        try:
-            job.result = job.work(connection)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
-            connection.execute("ROLLBACK TO job")
-            job.result = Failure(str(error))
-        connection.execute("RELEASE job")
-
-    def _finish(self, group: list[_Job]) -> None:
+    def _finish(self, group: list[Job]) -> None:
         def tell() -> None:
             for job in group:
                 job.done(job.result)

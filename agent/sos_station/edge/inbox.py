@@ -41,7 +41,13 @@ class Inbox:
             undo.callback(self._lock.close)
             database = open_database(folder / "inbox.sqlite", SCHEMA, version=VERSION)
             self.aside, self.why = database.aside, database.why
-            self.incarnation = _identify(database.connection, database.path, self.aside, wall_ms)
+            self.incarnation = identify(
+                database.connection,
+                database.path.stat().st_ino,
+                fresh=secrets.token_hex(8),
+                damaged=self.aside is not None,
+                wall_ms=wall_ms,
+            )
             self._reader = _open_reader(database.path)
             undo.pop_all()
         self._writer = Writer(database, self._loop.call_soon_threadsafe)
@@ -114,22 +120,21 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _identify(connection: sqlite3.Connection, path: Path, aside: Path | None, wall_ms: int) -> str:
-    """The inbox's incarnation: new for a new file and for a copy put in its place, so that agents offer what it lacks.
+def identify(connection: sqlite3.Connection, inode: int, *, fresh: str, damaged: bool, wall_ms: int) -> str:
+    """The inbox's incarnation: ``fresh`` for a new file and for a copy put in its place, so that agents offer what it
+    lacks. ``damaged``: the one before was moved aside, which is a fault to record.
 
     A copy written over the old file keeps the inode: agents then see that the high water has gone back.
     """
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    inode = str(path.stat().st_ino)
-    if meta.get("inode") == inode:
+    if meta.get("inode") == str(inode):
         return str(meta["incarnation"])
-    incarnation = secrets.token_hex(8)
-    fresh = {"incarnation": incarnation, "inode": inode, "high_water": meta.get("high_water", 0)}
+    rows = {"incarnation": fresh, "inode": str(inode), "high_water": meta.get("high_water", 0)}
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(fresh.items()))
-    if aside is not None:
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(rows.items()))
+    if damaged:
         connection.execute(
             "INSERT INTO fault VALUES (NULL, '', '', 'inbox_damaged', ?, 0, ?, 0, 1)", (wall_ms, wall_ms)
         )
     connection.execute("COMMIT")
-    return incarnation
+    return fresh
