@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-
-import typer
-from typer.main import get_command
+from typing import TYPE_CHECKING
 
 from sos_contract.errors import SafezoneError
+
+if TYPE_CHECKING:
+    import typer
 
 # command -> module whose `register(app)` adds it. Only the module of the command given is imported: the agent's
 # memory and start-up must not pay for the simulator's screen.
@@ -26,6 +29,8 @@ _PARTS = {
 
 def build(arguments: Sequence[str]) -> typer.Typer:
     """The app with the part that ``arguments`` ask for, or with all parts, for ``--help`` and mistyped words."""
+    import typer
+
     app = typer.Typer(
         name="safezone",
         help="Street emergency poles, from the button to the officer.",
@@ -48,8 +53,13 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0, 1 for the world's faults, 2 for the user's."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with _ended_by_ctrl_c():
+        import typer
+        from typer.main import get_command
+
+        command = get_command(build(words))
     try:
-        result = get_command(build(words))(words, prog_name="safezone", standalone_mode=False)
+        result = command(words, prog_name="safezone", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except SafezoneError as error:
         return _complain(str(error), error.exit_code)
@@ -61,6 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """While modules load, Ctrl-C ends the process as the system does it. There is nothing to clear away yet, and an
+    exception amid an import would be a traceback, or be swallowed by whatever Python clears away at that moment."""
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _complain(text: str, exit_code: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -219,12 +220,13 @@ def notices(
 
 def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
     """The list, live, until Ctrl-C; rings the terminal's bell for each new call."""
-    from rich.live import Live
-    from rich.text import Text
-
-    from sos_station import screen
 
     async def work(terminal: Terminal) -> None:
+        from rich.live import Live
+        from rich.text import Text
+
+        from sos_station import screen
+
         request = DeskRequest(number="", officer="", action="list", by_incident=True, limit=PAGE_ROWS)
         known = 0
         with Live(console=screen.console(), auto_refresh=False, screen=False) as live:
@@ -313,10 +315,9 @@ def _good(answer: DeskAnswer) -> DeskAnswer:
 
 
 def _run(site: str, brokers: list[str] | None, work: Callable[[Terminal], Awaitable[T]]) -> T:
-    """Run ``work`` with a terminal connected to the brokers given, or to the site's."""
+    """Run ``work`` with a terminal connected to the brokers given, or to the site's. Ctrl-C ends it."""
     from sos_edge.address import Address
     from sos_station.edge.tls import tls_of
-    from sos_station.terminal import Terminal
 
     path = find_site(site)
     found = read_site(path)
@@ -328,10 +329,20 @@ def _run(site: str, brokers: list[str] | None, work: Callable[[Terminal], Awaita
             raise UserError(str(error)) from None
 
     async def main() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        # A handler of our own: asyncio's stays away where a script started us with `&`, which hands down an ignored
+        # signal, and nobody could end the list that runs until Ctrl-C.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+        from sos_station.terminal import Terminal
+
         async with Terminal(found.station.id, wanted, tls_of(found, path.parent)) as terminal:
             return await work(terminal)
 
-    return asyncio.run(main())
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _print_json(rows: Any) -> None:  # noqa: ANN401 - views of any kind

@@ -231,10 +231,14 @@ def test_a_broker_that_refuses_is_told_and_asked_again(tmp_path: Path) -> None:
         assert station.stop() == 0
 
 
-def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess) -> None:
+@pytest.mark.parametrize("started_by", ["at the prompt", "script with &"])
+def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess, started_by: str) -> None:
+    """A shell hands down an ignored SIGINT to what a script starts with ``&``; the list then ran for ever."""
     ours, theirs = pty.openpty()
+    trap = 'trap "" INT' if started_by == "script with &" else "trap - INT"
+    watch = [*SAFEZONE, "alarms", "watch", "--site", str(quiet_station.site)]
     watching = subprocess.Popen(
-        [*SAFEZONE, "alarms", "watch", "--site", str(quiet_station.site)], stdin=theirs, stdout=theirs, stderr=theirs
+        ["sh", "-c", f'{trap}; exec "$@"', "sh", *watch], stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     shown = b""
