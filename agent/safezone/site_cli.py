@@ -1,4 +1,4 @@
-"""``safezone site check``: reads a site file and says what it holds or what is wrong with it."""
+"""``safezone site``: what a site file holds or what is wrong with it; its keys and its brokers' access lists."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from sos_contract.site import Site, find_site, read_site
+from sos_keys import cli as keys_cli
 
 
 def register(app: typer.Typer) -> None:
     """Add ``site``."""
     site = typer.Typer(help="A site file.", no_args_is_help=True, rich_markup_mode=None)
     site.command("check")(check)
+    keys_cli.register(site)
     app.add_typer(site, name="site")
 
 

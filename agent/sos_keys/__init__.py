@@ -1,0 +1,1 @@
+"""Who may speak in a site: certificates, pole keys, and the broker's access list. The technician's side only."""

@@ -1,0 +1,61 @@
+"""Pole keys: 32 random bytes a pole, shared by that pole and the agent of its point alone."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import msgspec
+import tomli_w
+
+from sos_contract.site import KEY_BYTES, Keys, Site, SiteError, read_keys
+from sos_keys.folder import replace
+
+FILE = "poles.toml"
+
+
+def read_poles(path: Path) -> dict[str, str]:
+    """Keys by pole, as hex; none if there is no file. Raises SiteError for a file that an agent would refuse."""
+    if not path.exists():
+        return {}
+    try:
+        keys = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Keys).poles
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise SiteError(f"{path}: not a key file: {error}") from None
+    return {pole: key.hex() for pole, key in read_keys(path, list(keys)).items()}
+
+
+def add_poles(folder: Path, site: Site) -> list[str]:
+    """Make a key for each pole of ``site`` that has none; the poles that got one."""
+    keys = read_poles(folder / FILE)
+    fresh = [pole for pole in site.pole_ids() if pole not in keys]
+    if fresh:
+        _write(folder / FILE, keys | {pole: os.urandom(KEY_BYTES).hex() for pole in fresh})
+    return fresh
+
+
+def renew_pole(folder: Path, pole: str) -> list[Path]:
+    """Give ``pole`` another key wherever ``folder`` has it; the files that changed. The old key opens nothing then."""
+    key = os.urandom(KEY_BYTES).hex()
+    changed = []
+    for path in (folder / FILE, *sorted(folder.glob(f"point.*/{FILE}"))):
+        keys = read_poles(path)
+        if pole in keys:
+            _write(path, keys | {pole: key})
+            changed.append(path)
+    return changed
+
+
+def hand_out(folder: Path, site: Site) -> None:
+    """Give each point's folder the keys of its own poles: a stolen Pi tells of no other's."""
+    keys = read_poles(folder / FILE)
+    for point in site.point:
+        path = folder / f"point.{point.id}" / FILE
+        wanted = {pole.id: keys[pole.id] for pole in point.poles()}
+        if path.parent.is_dir() and read_poles(path) != wanted:
+            _write(path, wanted)
+
+
+def _write(path: Path, keys: dict[str, str]) -> None:
+    replace(path, tomli_w.dumps({"poles": keys}).encode())
