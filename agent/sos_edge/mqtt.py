@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -85,14 +86,36 @@ class Tls:
     def context(self, *, check_dates: bool) -> ssl.SSLContext:
         """A context that checks chain and host name always, and dates unless the clock cannot be believed.
 
-        Raises OSError or ssl.SSLError for files that are absent or unusable.
+        A list of revoked certificates in the CA's file is obeyed. Raises OSError or ssl.SSLError for files that are
+        absent or unusable.
         """
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.ca))
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if context.cert_store_stats()["crl"]:
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         if self.cert:
             context.load_cert_chain(str(self.cert), str(self.key) if self.key else None)
         if not check_dates:
             context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
         return context
+
+
+class Link(Protocol):
+    """One connection to one broker: MqttLink, or its twin in the simulator."""
+
+    def connect(self, session: str, will: tuple[str, bytes] | None = None) -> None: ...
+    def close(self) -> None: ...
+    async def drain(self, timeout_s: float) -> None: ...
+    def subscribe(self, topics: Iterable[str]) -> None: ...
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, token: int = 0) -> bool: ...
+
+
+class MakeLink(Protocol):
+    """Makes the connection to a broker; only the simulator makes another than MqttLink."""
+
+    def __call__(
+        self, broker: str, client_id: str, *, deliver: Callable[[MqttEvent], None], tls: Tls | None
+    ) -> Link: ...
 
 
 class MqttLink:

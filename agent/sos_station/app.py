@@ -12,13 +12,14 @@ from typing import Any
 
 from sos_contract.errors import SafezoneError
 from sos_contract.site import Site
-from sos_edge import clock, mqtt
+from sos_edge import clock
 from sos_edge.log import Log as Logger
 from sos_edge.systemd import Notifier, watchdog_interval_s
 from sos_station.core import effects as fx
 from sos_station.core import events as ev
 from sos_station.core.station import Settings, Station
 from sos_station.edge.inbox import Inbox
+from sos_station.edge.mqtt import Links
 from sos_station.edge.tls import tls_of
 
 # How often the core is told the wall time: a clock that is set is noticed within this.
@@ -66,14 +67,9 @@ class App:
         client_id = f"{site.station.id}-station-{os.urandom(4).hex()}"
         tls = tls_of(site, folder)
         self._inbox = Inbox(site.station.data_path, deliver=self._inbox_event, wall_ms=clock.wall_ms())
-        self._links = {
-            broker: mqtt.MqttLink(broker, client_id, deliver=self._mqtt_event, tls=tls)
-            for broker in site.station.brokers
-        }
+        self._links = Links(site.station.brokers, client_id, tls=tls, deliver=self._take)
         self._does: dict[type, Callable[[Any], object]] = {
-            fx.Connect: lambda e: self._links[e.broker].connect(e.session, (e.will_topic, e.will)),
-            fx.Disconnect: lambda e: self._links[e.broker].close(),
-            fx.Subscribe: lambda e: self._links[e.broker].subscribe(e.topics),
+            **dict.fromkeys((fx.Connect, fx.Disconnect, fx.Subscribe), self._links.carry_out),
             fx.Publish: self._publish,
             fx.Log: lambda e: self._log.say(e.text, level=e.level, **dict(e.fields)),
             fx.Ready: self._ready,
@@ -105,9 +101,7 @@ class App:
         for effect in last:
             if not isinstance(effect, fx.Disconnect):
                 self._does[type(effect)](effect)
-        await asyncio.gather(*(link.drain(DRAIN_S) for link in self._links.values()))
-        for link in self._links.values():
-            link.close()
+        await self._links.close(DRAIN_S)
         if not self._inbox.close():
             self._log.say("inbox_not_closed", level="error", why="the disk does not answer")
         self._log.say("stopped")
@@ -142,14 +136,6 @@ class App:
             delay_s = max(0, due_ms - now_ms() + 1) / 1000
             self._timer = self._loop.call_later(delay_s, self._take, ev.Tick())
 
-    def _mqtt_event(self, event: mqtt.MqttEvent) -> None:
-        if isinstance(event, mqtt.Message):
-            self._take(ev.Message(event.broker, event.topic, event.payload, event.retained))
-        elif isinstance(event, mqtt.Connected):
-            self._take(ev.BrokerUp(event.broker))
-        elif isinstance(event, mqtt.Disconnected):
-            self._take(ev.BrokerDown(event.broker, event.reason))
-
     def _inbox_event(self, event: ev.Committed | ev.CommitFailed | ev.Read | ev.ReadFailed) -> None:
         if isinstance(event, ev.Committed | ev.CommitFailed):
             self._stores -= len(event.results if isinstance(event, ev.Committed) else event.effects)
@@ -163,7 +149,7 @@ class App:
     # --- effects out
 
     def _publish(self, effect: fx.Publish) -> None:
-        if not self._links[effect.broker].publish(effect.topic, effect.payload, retain=effect.retain):
+        if not self._links.carry_out(effect):
             # Whoever waits for it asks again: agents re-send, terminals time out.
             self._log.say("not_published", level="warning", topic=effect.topic)
 

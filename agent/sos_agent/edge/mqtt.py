@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sos_agent.core import effects, events
-from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Tls
+from sos_edge.mqtt import Connected, Disconnected, Link, MakeLink, Message, MqttEvent, MqttLink, Tls
 
 MqttEffect = effects.Connect | effects.Disconnect | effects.Subscribe | effects.Publish
 
@@ -13,11 +13,19 @@ MqttEffect = effects.Connect | effects.Disconnect | effects.Subscribe | effects.
 class Brokers:
     """Carries out what the core wants of its brokers; every event bears the session of its connection."""
 
-    def __init__(self, client_id: str, *, tls: Tls | None, deliver: Callable[[events.Event], None]) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        tls: Tls | None,
+        deliver: Callable[[events.Event], None],
+        link: MakeLink = MqttLink,
+    ) -> None:
         self._client_id = client_id
         self._tls = tls
         self._deliver = deliver
-        self._links: dict[str, MqttLink] = {}  # by broker: an attempt that hangs blocks only its own broker
+        self._make_link = link
+        self._links: dict[str, Link] = {}  # by broker: an attempt that hangs blocks only its own broker
         self._sessions: dict[str, str] = {}  # broker by session
 
     def carry_out(self, effect: MqttEffect) -> None:
@@ -48,7 +56,7 @@ class Brokers:
         self._sessions[effect.session] = effect.broker
         link = self._links.get(effect.broker)
         if link is None:
-            link = MqttLink(effect.broker, self._client_id, deliver=self._happened, tls=self._tls)
+            link = self._make_link(effect.broker, self._client_id, deliver=self._happened, tls=self._tls)
             self._links[effect.broker] = link
         link.connect(effect.session, (effect.will_topic, effect.will_payload))
 
