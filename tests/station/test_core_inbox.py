@@ -66,6 +66,19 @@ def test_the_same_identity_with_other_content_is_a_second_alarm_marked_clash() -
     assert len(world.receipts()) == 3
 
 
+def test_a_clash_that_a_new_outbox_numbers_otherwise_is_known_by_its_new_number() -> None:
+    """Else its agent was told each 30 s that the station lacks it, and offered it again for ever."""
+    world = World()
+    world.send("alarm", alarm(1, pressed_at_ms=77))
+    world.send("alarm", alarm(1))
+    world.send("alarm", alarm(1, pressed_at_ms=77, clash=1))  # the outbox was lost; it heard of the other one first
+    world.send("progress_query", ProgressQuery(session="s1", alarms=(alarm(1).id, alarm(1, clash=1).id)))
+    told = world.told("progress", Progress)[-1]
+    assert told.missing == ()
+    assert dict(told.stages) == {alarm(1).id: "received", alarm(1, clash=1).id: "received"}
+    assert len(world.alarms()) == 2
+
+
 def test_of_clashing_alarms_the_lamp_is_told_the_least_stage() -> None:
     world = World()
     world.send("alarm", alarm(1))

@@ -48,12 +48,17 @@ def carry_out(connection: sqlite3.Connection, effect: StoreEffect) -> tuple[Outc
 def _store_alarm(connection: sqlite3.Connection, effect: StoreAlarm) -> AlarmStored:
     alarm, identity = effect.alarm, effect.alarm.id
     known = connection.execute(
-        f"SELECT number, incident, kind, pressed_at_ms, repeats FROM alarm WHERE {_SAME_PRESS} ORDER BY number",
+        "SELECT number, incident, clash_number, kind, pressed_at_ms, repeats"
+        f" FROM alarm WHERE {_SAME_PRESS} ORDER BY number",
         _press(identity),
     ).fetchall()
-    verdict, index = classify([(row[2], row[3], row[4]) for row in known], alarm)
+    verdict, index = classify([row[3:] for row in known], alarm)
     if verdict == "duplicate":
-        return AlarmStored(verdict, known[index][0], known[index][1])
+        number, incident, clash_number = known[index][:3]
+        if clash_number != identity.clash:
+            # An outbox that was begun anew counts otherwise, and asks for stages under its own number.
+            connection.execute("UPDATE alarm SET clash_number = ? WHERE number = ?", (identity.clash, number))
+        return AlarmStored(verdict, number, incident)
     family = incidents.family(alarm.kind)
     number = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM alarm").fetchone()[0]
     joined = connection.execute(
