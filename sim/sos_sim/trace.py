@@ -23,7 +23,7 @@ KINDS = {
     "up": "part=pole, agent:ID, station, broker:NAME; cause: it runs",
     "down": "part=as above; cause (kill, power, crash, freeze, ...): it does not run any more",
     "boundary": "part=agent:ID or station; effect's class: a crash fell before this effect was carried out",
-    "disk": "part=agent:ID or station; what (lost, restored, full, failing, slow, damaged, ok)",
+    "disk": "part=agent:ID or station; what (lost, restored, full, failing, slow, hang, damaged, ok)",
     "fault": "part; name, 'on' or 'off', details in words: a fault of the scenario began or ended",
     "row": "part; machine, state, event: a row of a state table was visited (only the first time)",
     "point_lost": "part=station; point, 'on' or 'off': supervision's finding, as the station committed it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class Setup:
     @property
     def client_id(self) -> str:
         """Names us to the broker: one connection a point."""
-        return f"sos-{self.site.station.id}-{self.point.id}"
+        return client_id_of(self.site, self.point)
 
     @property
     def pole_ids(self) -> list[str]:
@@ -49,6 +50,17 @@ def read_setup(site_path: Path, point_id: str) -> Setup:
     keys_path = site_path.parent / site.keys
     wanted = [pole.id for pole in point.poles()]
     keys = read_keys(keys_path, wanted) if wanted else {}
+    # The own button's cable is memory: nobody else is on it, and its key need not outlive the process.
+    local_key = os.urandom(KEY_BYTES)
+    if point.button is not None and point.button.supervised:
+        where = f"{site_path}: button '{point.button.id}' of point '{point_id}'"
+        raise SiteError(f"{where}: a GPIO reads no resistor, so it cannot be supervised; set supervised = false")
+    config = config_of(site, point, keys, local_key)
+    return Setup(site, point, config, tls_of(site, site_path), point.data_path, local_key)
+
+
+def config_of(site: Site, point: Point, keys: Mapping[str, bytes], local_key: bytes) -> Config:
+    """What the core needs of a point; ``keys`` by pole."""
     lines = [
         LineConfig(
             name=line.port,
@@ -58,16 +70,15 @@ def read_setup(site_path: Path, point_id: str) -> Setup:
         )
         for line in point.line
     ]
-    # The own button's cable is memory: nobody else is on it, and its key need not outlive the process.
-    local_key = os.urandom(KEY_BYTES)
     if point.button is not None:
-        if point.button.supervised:
-            where = f"{site_path}: button '{point.button.id}' of point '{point_id}'"
-            raise SiteError(f"{where}: a GPIO reads no resistor, so it cannot be supervised; set supervised = false")
         pole = PoleConfig(point.button.id, LOCAL_ADDRESS, local_key, supervised=False)
         lines.append(LineConfig(local_port(point.button), LOCAL_BAUD, shared=False, poles=(pole,)))
-    config = Config(site.station.id, point_id, site.station.brokers, tuple(lines))
-    return Setup(site, point, config, tls_of(site, site_path), point.data_path, local_key)
+    return Config(site.station.id, point.id, site.station.brokers, tuple(lines))
+
+
+def client_id_of(site: Site, point: Point) -> str:
+    """Names a point to the broker: one connection a point."""
+    return f"sos-{site.station.id}-{point.id}"
 
 
 def tls_of(site: Site, site_path: Path) -> Tls | None:
