@@ -7,7 +7,7 @@ from tests.station.world import A, B, World, alarm
 
 from sos_contract.payloads import State, decode, encode
 from sos_station.core import brokers, points
-from sos_station.core.events import BrokerDown, BrokerUp, Message
+from sos_station.core.events import BrokerDown, BrokerUp, Message, Tick
 from sos_station.core.records import Stamp
 
 OWN_STATE = "sos/v1/betong/state"
@@ -111,6 +111,21 @@ def test_a_station_without_brokers_blames_the_brokers_not_the_points() -> None:
     assert _open(world) == set()
     world.pass_ms(20_000)
     assert ("merlin", "", "point_lost") in _open(world)
+
+
+def test_a_station_that_was_stopped_listens_before_it_judges() -> None:
+    """It blamed every point, and gave up its brokers, in its first turn after it woke; what they said waited unread."""
+    world = World(brokers=(A, B))
+    world.probe()
+    world.probe("market")
+    world.pass_ms(4_000)
+    world._forward(world.now_ms + 60_000)
+    world.handle(Tick())
+    assert _open(world) == set()
+    assert not [log for log in world.logs if log.level != "info"]
+    world.probe()
+    world.pass_ms(16_000)
+    assert _open(world) == {("market", "", "point_lost")}
 
 
 def test_points_of_no_site_are_answered_but_not_watched() -> None:

@@ -130,6 +130,17 @@ class Brokers:
             Log("error", "second_station", (("broker", shown(name)), ("session", state.session[:64]), ("why", why))),
         ]
 
+    def away(self, span_ms: int) -> None:
+        """We did not run for so long: what came meanwhile is yet to be read, so that time is nobody's silence."""
+        for broker in self._brokers.values():
+            broker.echo_ms += span_ms
+            if broker.state == CONNECTING:
+                broker.due_ms += span_ms
+            if broker.lost_since_ms is not None:
+                broker.lost_since_ms += span_ms
+            if broker.rival_ms is not None:
+                broker.rival_ms += span_ms
+
     def next_ms(self) -> int | None:
         waits = [broker.due_ms for broker in self._brokers.values()]
         waits += [

@@ -94,6 +94,11 @@ class Points:
             else:
                 self._move(point, BLIND)
 
+    def away(self, span_ms: int) -> None:
+        """We did not run for so long: who spoke meanwhile is yet to be heard, so that time is no silence."""
+        for point in self._points.values():
+            point.since_ms += span_ms
+
     def next_ms(self) -> int | None:
         """When the next point will have been silent for too long."""
         waits = [_deadline_ms(point) for point in self._points.values() if point.state != LOST]

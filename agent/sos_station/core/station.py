@@ -43,6 +43,8 @@ from sos_wire.seal import Stream
 
 # Old fault records are looked for once a day.
 PRUNE_EVERY_MS = 24 * 3_600_000
+# A turn that comes this long after it was due: the program was stopped, or the machine slept. Load takes less.
+AWAY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Station:
         self.inbox = Inbox(settings.station, settings.poles)
         self._counter = Counter(settings.station)
         self._prune_ms: int | None = None
+        self._due_ms: int | None = None  # when the next turn is due
         self._failing = False
         # What each fault should be, and which of them the disk did not take. Bounded by what the site has.
         self._faults: dict[tuple[str, str, str], SetFault] = {}
@@ -98,7 +101,10 @@ class Station:
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Effects of ``event``, to be carried out in this order. Raises KeyError for an event that cannot be."""
+        self._listen_first(now_ms)
         effects = self._handlers[type(event)](event, now_ms)
+        waits = (self._brokers.next_ms(), self._points.next_ms(), self._prune_ms)
+        self._due_ms = min((wait for wait in waits if wait is not None), default=None)
         for effect in effects:
             if isinstance(effect, SetFault):
                 self._faults[effect.point, effect.pole, effect.kind] = effect
@@ -106,8 +112,14 @@ class Station:
 
     def next_timer_ms(self) -> int | None:
         """When ``Tick`` is due, in the time of ``now_ms``; None: no need."""
-        waits = (self._brokers.next_ms(), self._points.next_ms(), self._prune_ms)
-        return min((wait for wait in waits if wait is not None), default=None)
+        return self._due_ms
+
+    def _listen_first(self, now_ms: int) -> None:
+        """Who wakes late finds everybody silent: what they said waits unread, and must be heard before it is judged."""
+        away_ms = now_ms - (now_ms if self._due_ms is None else self._due_ms)
+        if away_ms > AWAY_MS:
+            self._points.away(away_ms)
+            self._brokers.away(away_ms)
 
     # --- the program itself
 
