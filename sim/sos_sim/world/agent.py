@@ -6,7 +6,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from sos_agent.app import CLOCK_S, REFILL_S, STALLED_S
 from sos_agent.core import effects as fx
@@ -20,7 +20,9 @@ from sos_sim.world.loop import Loop
 from sos_sim.world.mqtt import MqttClient
 from sos_sim.world.network import Host
 from sos_sim.world.outbox import Outbox
+from sos_sim.world.pole import PoleNode
 from sos_sim.world.program import Program
+from sos_sim.world.serial import Serial
 
 # The kernel's buffer of a serial port while nobody reads it.
 TTY_BYTES = 4096
@@ -28,18 +30,6 @@ STORES = (
     fx.StoreAlarm, fx.MarkReceipted, fx.MarkWaiting, fx.StoreProgress, fx.StoreNotice, fx.DropNotices, fx.StoreBoot,
     fx.StoreTimebase, fx.FetchWaiting, fx.FetchNotices, fx.FetchReceipted, fx.PurgeReceipted,
 )  # fmt: skip
-
-
-class PortsTwin(Protocol):
-    """What the node needs of its ports."""
-
-    def start(self, deliver: Callable[[ev.Event], None]) -> None:
-        """A program runs: say which ports there are, now and on change."""
-
-    def stop(self) -> None:
-        """It has gone, or let go of everything."""
-
-    def carry_out(self, effect: fx.OpenPort | fx.ClosePort | fx.WriteBytes) -> None: ...
 
 
 def at_once(work: Coroutine[Any, Any, None]) -> None:
@@ -65,12 +55,15 @@ class AgentNode(Program):
         clock: MachineClock,
         disk: Disk,
         host: Host,
-        ports: PortsTwin,
+        ports: Serial,
+        own: PoleNode | None = None,
     ) -> None:
+        """``ports`` and ``own``, the point's own button, outlive the program and live with it."""
         super().__init__(loop, trace, rng, f"agent:{config.point}", clock=clock, disk=disk, host=host)
         self.config = config
         self.client_id = client_id
         self.ports = ports
+        self.own = own
         self.agent: Agent | None = None
         self.outbox: Outbox | None = None
         self.ready = False
@@ -120,7 +113,10 @@ class AgentNode(Program):
         self._read_clock()
         self.deliver(ev.Started(self.rng.randbytes(32), self.clock.timebase, self.outbox.contents))
         if self._life == life:
-            self.ports.start(self.deliver)
+            self.ports.deliver = self.deliver
+            self.ports.start()
+            if self.own is not None:
+                self.own.start()
 
     def say_goodbye(self) -> None:
         self.deliver(ev.Stopping())
@@ -129,11 +125,15 @@ class AgentNode(Program):
     def close(self, how: str) -> None:
         assert self.outbox is not None
         self.ports.stop()
+        if self.own is not None:
+            self.own.power_cut()
         self.agent = None
         {"kill": self.outbox.kill, "power": self.outbox.power_cut, "stop": self.outbox.close}[how]()
 
     def hold(self, frozen: bool) -> None:
         assert self.outbox is not None
+        if self.own is not None:
+            (self.own.freeze if frozen else self.own.thaw)()
         if frozen:
             self.outbox.freeze()
             return
