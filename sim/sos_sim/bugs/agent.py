@@ -1,0 +1,180 @@
+"""Bugs of the agent: core, outbox and disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sos_agent.core import effects, events, supervision
+from sos_agent.core.agent import _Run
+from sos_agent.core.context import Context
+from sos_agent.core.courier import Courier
+from sos_agent.core.intake import Intake
+from sos_agent.core.uptime import Uptime
+from sos_agent.edge import tables
+from sos_contract import topics
+from sos_contract.payloads import Identity
+from sos_sim.bugs.plant import Bug, Swap
+from sos_sim.world.disk import DiskWriter
+from sos_station.core.events import Message
+from sos_station.core.station import Station
+from sos_wire import messages
+
+FEW_NOTICES = 4
+CHECKPOINT_US = 2_000_000  # as sos_edge.sqlite.QUIET_S
+
+
+def _held_before_commit() -> list[Swap]:
+    take = Intake._press
+
+    def hasty(self: Intake, pole: str, press: messages.Press, live: bool) -> None:
+        self._answers.say(Identity(pole, f"{press.incarnation:016x}", press.boot, press.press), "held")
+        take(self, pole, press, live)
+
+    return [Swap(Intake, "_press", hasty)]
+
+
+def _identity_again() -> list[Swap]:
+    take, given = Intake._press, [0]
+
+    def renamed(self: Intake, pole: str, press: messages.Press, live: bool) -> None:
+        given[0] += 1
+        press.press = given[0] + 1_000_000
+        take(self, pole, press, live)
+
+    return [Swap(Intake, "_press", renamed)]
+
+
+def _lamp_from_puback() -> list[Swap]:
+    hear = _Run._published
+
+    def trusting(self: _Run, event: events.Published) -> None:
+        hear(self, event)
+        for identity in [one for one in self.courier._rows if self.courier.waits(one)]:
+            self.answers.say(identity, "received")
+
+    return [Swap(_Run, "_published", trusting)]
+
+
+def _service_from_puback() -> list[Swap]:
+    hear = _Run._published
+
+    def trusting(self: _Run, event: events.Published) -> None:
+        hear(self, event)
+        watch = self.supervision
+        watch.good_ms = self.context.now_ms
+        if watch.service != "in_service":
+            watch._step("answered")
+
+    return [Swap(_Run, "_published", trusting)]
+
+
+def _retained_alarm() -> list[Swap]:
+    """Both ends: the agent has its alarms kept by the broker, and the station takes what was kept."""
+    publish, take = Context.publish, Station._message
+
+    def kept(self: Context, leaf: str, payload: Any, *, retain: bool = False) -> int:  # noqa: ANN401
+        return publish(self, leaf, payload, retain=retain or leaf == "alarm")
+
+    def taken(self: Station, event: Message, now_ms: int) -> list[Any]:
+        topic = topics.parse(event.topic)
+        alarm = topic is not None and topic.leaf == "alarm"
+        return take(self, Message(event.broker, event.topic, event.payload, event.retained and not alarm), now_ms)
+
+    return [Swap(Context, "publish", kept), Swap(Station, "_message", taken)]
+
+
+def _eviction_by_notices() -> list[Swap]:
+    store = tables.store_notice
+
+    def crowd_out(db: sqlite3.Connection, effect: effects.StoreNotice) -> events.NoticeStored:
+        done = store(db, effect)
+        if db.execute("SELECT count(*) FROM notice").fetchone()[0] > FEW_NOTICES:
+            db.execute("DELETE FROM alarm WHERE row = (SELECT min(row) FROM alarm WHERE receipted_ms IS NULL)")
+        return done
+
+    return [Swap(tables.WORK, effects.StoreNotice, crowd_out)]
+
+
+def _age_lost() -> list[Swap]:
+    begin, time_of = Uptime.__init__, Uptime.time_of
+
+    def empty(self: Uptime, context: Context, _boots: tuple[events.BootRow, ...]) -> None:
+        begin(self, context, ())
+
+    def now(self: Uptime, *boot: Any) -> tuple[str, int | None]:  # noqa: ANN401
+        timebase, at_ms = time_of(self, *boot)
+        return timebase, self._context.now_ms if at_ms is None else at_ms
+
+    return [Swap(Uptime, "__init__", empty), Swap(Uptime, "time_of", now)]
+
+
+def _receipt_covers_all() -> list[Swap]:
+    receipt = Courier.receipt
+
+    def generous(self: Courier, ids: tuple[Identity, ...]) -> list[Identity]:
+        others = [one for one in self._rows if one not in ids and self.waits(one)] if ids else []
+        return receipt(self, (*ids, *others))
+
+    return [Swap(Courier, "receipt", generous)]
+
+
+def _forgets_in_flight() -> list[Swap]:
+    def give_up(self: Courier, _effect: effects.MarkReceipted) -> None:
+        self._marking.clear()
+
+    def last_word(self: Courier, _before_ms: int) -> None:
+        for lane in (self._live, self._backlog):
+            for number in list(lane.flights):
+                self._drop(lane, number)
+        self._ended_ms, self._cursor = None, 1 << 40
+
+    return [Swap(Courier, "receipt_not_stored", give_up), Swap(Courier, "came_back", last_word),
+            Swap(Courier, "_next_pass_ms", lambda _self: 1 << 60)]  # fmt: skip
+
+
+def _synchronous_normal() -> list[Swap]:
+    """A power cut takes back what was committed since the writer last had time to copy its log into the database."""
+    begin, leave = DiskWriter._begin_commit, DiskWriter._leave
+
+    def copying(self: DiskWriter, wake_us: int) -> None:
+        state, now_us = self.__dict__, self._loop.now_us
+        rested = now_us - state.get("begun_us", -CHECKPOINT_US) >= CHECKPOINT_US
+        if rested or now_us - state["copied_us"] >= 5 * CHECKPOINT_US:
+            state["copied_us"], state["copy"] = now_us, self._connection.serialize()
+        state["begun_us"] = now_us
+        begin(self, wake_us)
+
+    def power_cut(self: DiskWriter) -> None:
+        leave(self, stays=False)
+        state = self.__dict__
+        if self._loop.now_us - state.get("begun_us", -CHECKPOINT_US) < CHECKPOINT_US:
+            self._connection.deserialize(state["copy"])
+
+    return [Swap(DiskWriter, "_begin_commit", copying), Swap(DiskWriter, "power_cut", power_cut)]
+
+
+BUGS = (
+    Bug("held-before-commit", "The agent says held before the outbox has committed.", ("lied", "lost"),
+        _held_before_commit),
+    Bug("identity-again", "The agent numbers presses itself, each time that they are offered.", ("forged",),
+        _identity_again),
+    Bug("lamp-from-puback", "The broker's acknowledgement of an alarm is taken for the station's receipt.",
+        ("lied", "lost"), _lamp_from_puback),
+    Bug("service-from-puback", "The broker's acknowledgement of a probe is taken for the station's answer.", ("lied",),
+        _service_from_puback),
+    Bug("station-lost-late", "The agent waits 40 s for the station before it calls it lost.", ("lied",),
+        lambda: [Swap(supervision, "STATION_LOST_MS", 40_000)]),
+    Bug("retained-alarm", "Alarms are retained by the broker, and the station takes what a broker kept.",
+        ("lied", "duplicated", "forged"), _retained_alarm),
+    Bug("eviction-by-notices", "An outbox with more than four notices makes room by the oldest alarm.",
+        ("lost", "stuck"), _eviction_by_notices),
+    Bug("age-lost-at-restart", "The agent forgets the boots of its poles: what it did not hear is from now.",
+        ("lied",), _age_lost),
+    Bug("receipt-covers-all", "A receipt is taken for all alarms that are on their way.", ("lied", "lost", "stuck"),
+        _receipt_covers_all),
+    Bug("never-published-again", "What was published and not receipted is not published again.", ("stuck",),
+        _forgets_in_flight),
+    Bug("synchronous-normal", "Commits are told before the card has them: a power cut rolls the last ones back.",
+        ("lost", "lied", "duplicated"), _synchronous_normal),
+)  # fmt: skip
