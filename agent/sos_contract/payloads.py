@@ -151,11 +151,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """point -> station, ``progress_query``: at each birth and every 30 s the point names its open alarms."""
+    """point -> station, ``progress_query``: at each birth and every 30 s the point names its open alarms.
+
+    ``poles``: those of which the agent knows no press, as after the loss of its disk. The newest press of each is told
+    too, if there is one: a lamp may belong to it.
+    """
 
     v: int = VERSION
     session: str
     alarms: tuple[Identity, ...]
+    poles: tuple[str, ...] = ()
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

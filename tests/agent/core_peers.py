@@ -123,6 +123,7 @@ class StationTwin:
     queries: list[ProgressQuery] = field(default_factory=list)
     refuses: dict[Identity, str] = field(default_factory=dict)
     mute_receipts: bool = False
+    ignores_poles: bool = False  # in a query, as a station of the release before
 
     def answer(self, leaf: str, payload: bytes) -> Iterator[tuple[str, Any]]:
         self.commits += 1
@@ -150,6 +151,10 @@ class StationTwin:
             query = payloads.decode(payload, ProgressQuery)
             assert isinstance(query, ProgressQuery)
             self.queries.append(query)
-            stages = tuple((identity, self.alarms[identity]) for identity in query.alarms if identity in self.alarms)
+            if self.ignores_poles and not query.alarms:
+                return
+            newest = [max((one for one in self.alarms if one.pole == pole), default=None) for pole in query.poles]
+            asked = dict.fromkeys([*query.alarms, *(identity for identity in newest if identity)])
+            stages = tuple((identity, self.alarms[identity]) for identity in asked if identity in self.alarms)
             missing = tuple(identity for identity in query.alarms if identity not in self.alarms)
             yield "progress", Progress(inbox=self.inbox, stages=stages, missing=missing)

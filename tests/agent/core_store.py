@@ -119,12 +119,13 @@ class StoreTwin:
 
     def _StoreProgress(self, effect: effects.StoreProgress) -> events.Event:  # noqa: N802
         changed = []
+        unknown = tuple(one for one in effect.stages if self._find(one[0]) is None)
         for identity, stage in effect.stages:
             kept = self._find(identity)
             if kept is not None and kept.receipted and later(kept.row.stage, stage) != kept.row.stage:
                 kept.row = replace(kept.row, stage=stage)
                 changed.append((identity, stage))
-        return events.ProgressStored(effect, tuple(changed))
+        return events.ProgressStored(effect, tuple(changed), unknown)
 
     def _StoreNotice(self, effect: effects.StoreNotice) -> events.Event:  # noqa: N802
         replaced, merged = None, 0

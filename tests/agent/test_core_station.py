@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from tests.agent.core_store import StoreTwin
 from tests.agent.core_world import World, config
 
 from sos_agent.core import effects
@@ -260,6 +261,49 @@ def test_a_start_asks_for_everything_once() -> None:
     del world.station.alarms[presses[1]]  # the station lost it while nobody looked, high-water mark and all
     world.start()
     world.until(lambda: presses[1] in world.station.alarms, 10_000)
+
+
+@pytest.mark.parametrize("accepted", ["while the agent is away", "with the agent there"])
+def test_after_the_loss_of_its_disk_the_agent_learns_of_the_lamp_from_the_station(accepted: str) -> None:
+    """The lamp stood at *received* until it fell idle: the outbox knew nothing of the press, so nobody was told."""
+    world, (press,) = with_received(1)
+    pole = world.poles["p1"]
+    world.crash()
+    world.store = StoreTwin(outbox="00000000000000bb")
+    if accepted == "while the agent is away":
+        world.run(15_000)
+        world.station.alarms[press] = "accepted"
+    world.start()
+    world.until(lambda: service(world) == "in_service", 10_000)
+    world.run(2_000)
+    if accepted == "with the agent there":
+        assert world.stage(press) == "received"
+        world.station.alarms[press] = "accepted"
+        world.from_station("progress", Progress(inbox="inbox-1", stages=((press, "accepted"),)))
+        world.run(100)
+    assert world.stage(press) == "accepted"
+    world.station.alarms[press] = "dispatched"  # and this is told to nobody
+    world.until(lambda: world.stage(press) == "dispatched", 31_000)
+    told = len(pole.told)
+    world.run(65_000)
+    assert len(pole.told) == told, "what a pole knows is not said again"
+    assert not world.store.alarms
+    later = world.press()
+    world.until(lambda: world.stage(later) == "received", 5_000)
+    queries = len(world.station.queries)
+    world.run(65_000)
+    assert all(query.poles == () for query in world.station.queries[queries:]), "its newest press is known again"
+
+
+def test_a_station_of_the_release_before_is_silent_about_lamps_and_no_sweep_comes_of_it() -> None:
+    world = World()
+    world.station.ignores_poles = True
+    ready(world)
+    world.run(20_000)
+    world.out.clear()
+    world.run(95_000)
+    fetched = world.effects_of(effects.FetchReceipted)
+    assert len(fetched) >= 3 and all(effect.open_only for effect in fetched)
 
 
 def test_missing_is_believed_only_of_what_was_asked() -> None:

@@ -64,8 +64,11 @@ def test_stages_only_go_forward_and_only_for_what_is_receipted(bench: Bench) -> 
         effects.StoreProgress(((identity(1), "dispatched"), (identity(2), "accepted"))), events.ProgressStored
     )
     assert moved.changed == ((identity(1), "dispatched"),)
-    back = bench.do(effects.StoreProgress(((identity(1), "accepted"),)), events.ProgressStored)
-    assert back.changed == ()
+    assert moved.unknown == ()
+    back = bench.do(
+        effects.StoreProgress(((identity(1), "accepted"), (identity(3), "accepted"))), events.ProgressStored
+    )
+    assert (back.changed, back.unknown) == ((), ((identity(3), "accepted"),))
     assert bench.do(press(1), events.Stored).row.stage == "dispatched"
 
 

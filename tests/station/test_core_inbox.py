@@ -79,6 +79,26 @@ def test_a_clash_that_a_new_outbox_numbers_otherwise_is_known_by_its_new_number(
     assert len(world.alarms()) == 2
 
 
+def test_a_point_that_lost_its_disk_is_told_the_newest_press_of_each_pole() -> None:
+    world = World()
+    for press, more in (
+        (9, {"incarnation": "ff" * 8}),
+        (2, {"boot": 3}),
+        (7, {"boot": 2, "lane": "backlog"}),
+        (3, {"boot": 3, "kind": "silent_press"}),
+    ):
+        world.send("alarm", alarm(press, **more))
+    world.ask("accept", 2)
+    world.send("progress_query", ProgressQuery(session="s1", alarms=(), poles=("merlin-1", "market-1")))
+    told = world.told("progress", Progress)[-1]
+    assert dict(told.stages) == {alarm(2, boot=3).id: "accepted"}
+    assert told.missing == ()
+    world.send("progress_query", ProgressQuery(session="s1", alarms=(alarm(2, boot=3).id,), poles=("merlin-1",)))
+    assert world.told("progress", Progress)[-1].stages == told.stages
+    world.send("progress_query", ProgressQuery(session="s1", alarms=(), poles=("market-1",)))
+    assert world.told("progress", Progress)[-1] == Progress(inbox="inbox-1")
+
+
 def test_of_clashing_alarms_the_lamp_is_told_the_least_stage() -> None:
     world = World()
     world.send("alarm", alarm(1))

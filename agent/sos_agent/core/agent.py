@@ -81,7 +81,7 @@ class _Run:
         self.notices = Notices(context, contents)
         self.courier = Courier(context, self.uptime, contents.waiting_alarms)
         self.answers = Answers(context, self.lines, contents.newest)
-        self.progress = ProgressSync(context, self.courier)
+        self.progress = ProgressSync(context, self.courier, self.answers)
         self.brokers = Brokers(context)
         self.supervision = Supervision(context, self.brokers)
         self.links = PoleLinks(context, self.notices, list(self.lines.poles))
@@ -215,6 +215,8 @@ class _Run:
     def _progress_stored(self, event: events.ProgressStored) -> None:
         for identity, stage in event.changed:
             self.answers.say(identity, stage)
+        for identity, stage in event.unknown:
+            self.answers.adrift(identity, stage)
 
     def _store_failed(self, event: events.StoreFailed) -> None:
         effect = event.effect

@@ -218,10 +218,11 @@ class MadeWaiting:
 
 @dataclass(frozen=True, slots=True)
 class ProgressStored:
-    """``changed``: those whose stage really moved on, with the new one."""
+    """``changed``: those whose stage really moved on, with the new one; ``unknown``: those that the outbox lacks."""
 
     effect: StoreProgress
     changed: tuple[tuple[Identity, str], ...]
+    unknown: tuple[tuple[Identity, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Answers:
         self._context = context
         self._lines = lines
         self._newest = {row.id.pole: (row.id, row.stage) for row in newest}
+        self._adrift: dict[str, tuple[Identity, str]] = {}  # as the station tells them; of poles that lack the above
         self._clashes: dict[Identity, int] = {}  # identity (clash 0) -> which of its contents the pole holds
 
     def stored(self, row: AlarmRow, *, new: bool) -> None:
@@ -51,7 +52,7 @@ class Answers:
             while len(self._clashes) > CLASHES_MOST:
                 del self._clashes[next(iter(self._clashes))]
         # A silent press never has the lamp: one that came later must not hide how far the open call is.
-        if new and row.kind == "press" and self._is_newer(row.id):
+        if new and row.kind == "press" and _is_newer(row.id, self._newest):
             self._newest[row.id.pole] = (row.id, row.stage)
         self.say(row.id, row.stage)
 
@@ -64,32 +65,43 @@ class Answers:
         if identity.clash == self._clashes.get(_plain(identity), 0) and identity.pole in self._lines.poles:
             self._lines.tell(identity.pole, (identity.incarnation, identity.boot, identity.press), stage)
 
+    def adrift(self, identity: Identity, stage: str) -> None:
+        """That stage is told of an alarm which the outbox lacks: the disk that held it is lost, and the lamp may show
+        it still. What the station has committed is true all the same; but of poles that pressed since, it is over."""
+        pole = identity.pole
+        if pole in self._newest or self._adrift.get(pole) == (identity, stage):
+            return
+        if _is_newer(identity, self._adrift) or self._adrift[pole][0] == identity:
+            self._adrift[pole] = (identity, stage)
+        self.say(identity, stage)
+
+    def poles_without(self) -> tuple[str, ...]:
+        """Poles of which the outbox holds no press: what their lamps show is known to the station only."""
+        return tuple(pole for pole in self._lines.poles if pole not in self._newest)
+
     def opened(self, pole: str) -> None:
         """A session began: the pole offers what it has not released; its lamp may belong to a press that it has."""
-        identity, stage = self._newest.get(pole, (None, ""))
+        identity, stage = self._newest.get(pole) or self._adrift.get(pole, (None, ""))
         if identity is not None and rank(stage) >= rank(RECEIVED):
             self.say(identity, stage)
-
-    def _is_newer(self, identity: Identity) -> bool:
-        known, _ = self._newest.get(identity.pole, (None, ""))
-        if known is None or known.incarnation != identity.incarnation:
-            return True
-        return (identity.boot, identity.press, identity.clash) > (known.boot, known.press, known.clash)
 
 
 class ProgressSync:
     """Asks for the stages of all open alarms, page by page, at each birth and every 30 s; after a start, and when the
-    inbox is another one, for all receipted alarms, so that the station is offered what it lacks."""
+    inbox is another one, for all receipted alarms, so that the station is offered what it lacks. With the first page it
+    asks for the lamps of poles of which the outbox knows nothing."""
 
-    def __init__(self, context: Context, courier: Courier) -> None:
+    def __init__(self, context: Context, courier: Courier, answers: Answers) -> None:
         self._context = context
         self._courier = courier
+        self._answers = answers
         self.state = QUERY.first
         self.sweeping = True
         self._unanswered = False  # in this round; a sweep then begins anew
         self._restart = False  # while fetching: begin this round anew
         self._cursor = 0
         self._asked: set[Identity] = set()
+        self._lamps: tuple[str, ...] = ()  # poles to ask for with the next page
         self._due_ms = context.now_ms
         self._pending: tuple[tuple[Identity, str], ...] = ()  # between ``progress`` and ``store``
 
@@ -107,14 +119,14 @@ class ProgressSync:
         if self._restart or event.effect.open_only == self.sweeping:
             self._begin()
             self._step("again")
-        elif not event.rows or not self._context.connection:
+        elif not self._context.connection or not (event.rows or self._lamps):
             if event.rows:
                 self._unanswered = True
             elif not self._unanswered:
                 self.sweeping = False
             self._step("end")
         else:
-            self._cursor = event.rows[-1][0]
+            self._cursor = event.rows[-1][0] if event.rows else self._cursor
             self._asked = {identity for _, identity in event.rows}
             self._step("page")
 
@@ -164,7 +176,7 @@ class ProgressSync:
             self._unanswered = True
             self._step("away")
         elif self.state == "asking" and now >= self._due_ms:
-            self._unanswered = True
+            self._unanswered |= bool(self._asked)  # a station of the release before is silent about lamps
             self._step("silent")
 
     def next_due_ms(self) -> int | None:
@@ -172,6 +184,7 @@ class ProgressSync:
 
     def _begin(self) -> None:
         self._cursor, self._restart, self._unanswered = 0, False, False
+        self._lamps = self._answers.poles_without()
 
     def _step(self, event: str) -> None:
         self.state, action = QUERY.step(self.state, event)
@@ -180,11 +193,20 @@ class ProgressSync:
             self._context.emit(FetchReceipted(self._cursor, PAGE, not self.sweeping))
         elif action == "ask":
             self._due_ms = self._context.now_ms + SILENT_MS
-            alarms = tuple(sorted(self._asked))
-            self._context.publish("progress_query", ProgressQuery(session=self._context.connection, alarms=alarms))
+            session, alarms = self._context.connection, tuple(sorted(self._asked))
+            query = ProgressQuery(session=session, alarms=alarms, poles=self._lamps)
+            self._context.publish("progress_query", query)
+            self._lamps = ()
         elif action == "rest":
             self._asked = set()
             self._due_ms = self._context.now_ms + QUERY_MS
+
+
+def _is_newer(identity: Identity, than: dict[str, tuple[Identity, str]]) -> bool:
+    known, _ = than.get(identity.pole, (None, ""))
+    if known is None or known.incarnation != identity.incarnation:
+        return True
+    return (identity.boot, identity.press, identity.clash) > (known.boot, known.press, known.clash)
 
 
 def _plain(identity: Identity) -> Identity:

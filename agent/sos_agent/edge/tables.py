@@ -138,7 +138,9 @@ def store_progress(db: sqlite3.Connection, effect: effects.StoreProgress) -> eve
         for one, stage in effect.stages
         if db.execute(query, (rank(stage), *_key(one), rank(stage))).rowcount
     ]
-    return events.ProgressStored(effect, tuple(changed))
+    known = f"SELECT 1 FROM alarm WHERE {_BY_ID}"
+    unknown = tuple(one for one in effect.stages if db.execute(known, _key(one[0])).fetchone() is None)
+    return events.ProgressStored(effect, tuple(changed), unknown)
 
 
 def store_notice(db: sqlite3.Connection, effect: effects.StoreNotice) -> events.NoticeStored:

@@ -117,11 +117,12 @@ class Prune:
 
 @dataclass(frozen=True, slots=True)
 class ReadStages:
-    """Stages of these identities, for a point that asked."""
+    """Stages of these identities, and of the newest press of each of these poles, for a point that asked."""
 
     broker: str
     point: str
     identities: tuple[Identity, ...]
+    poles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

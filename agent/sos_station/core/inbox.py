@@ -52,6 +52,8 @@ MAX_STORES = 5_000
 # Of the backlog lane so many share a commit at most, the rest waits here: a press from just now, which no backlog may
 # delay, then waits for one short commit only. 16 still drain some thousand a second.
 MAX_BACKLOG_STORES = 16
+# Poles in one query: an agent serves sixteen at most.
+MAX_POLES = 64
 # Reads under way for points; beyond it a query is dropped, the point asks again within 30 s.
 MAX_READS = 500
 
@@ -202,15 +204,20 @@ class Inbox:
         if isinstance(query, Refused):
             return self._refused("progress_query", point, query.reason)
         known = tuple(identity for identity in query.alarms if _is_identity(identity))
-        if self._reads >= MAX_READS or not known:
-            return self._refused("progress_query", point, "too many reads under way") if known else []
+        poles = tuple(pole for pole in query.poles[:MAX_POLES] if len(pole) <= _MAX_NAME)
+        if not known and not poles:
+            return []
+        if self._reads >= MAX_READS:
+            return self._refused("progress_query", point, "too many reads under way")
         self._reads += 1
-        return [ReadStages(broker, point, known)]
+        return [ReadStages(broker, point, known, poles)]
 
     def stages(self, effect: ReadStages, found: Iterable[StageOf]) -> list[Effect]:
-        """Answer to a progress query: the stage of each alarm asked for, and those that the inbox lacks."""
+        """Answer to a progress query: the stage of each alarm asked for, those that the inbox lacks, and the stage of
+        the newest press of each pole asked for."""
         self._reads -= 1
         by_id = {stage.id: stage.stage for stage in found}
+        asked = tuple(dict.fromkeys([*effect.identities, *by_id]))  # and what was found of the poles asked for
         return [
             self._to_point(
                 effect.broker,
@@ -222,7 +229,7 @@ class Inbox:
                     missing=tuple(identity for identity in part if identity not in by_id),
                 ),
             )
-            for part in _parts(effect.identities)
+            for part in _parts(asked) or [()]  # to know of nothing is an answer, too
         ]
 
     def stages_failed(self) -> list[Effect]:

@@ -21,6 +21,20 @@ _COLUMNS = (
     " changed_wall_ms, disposition, remark, held_ms"
 )
 _FROM = "FROM alarm a LEFT JOIN detail d USING (pole, incarnation, boot, press)"
+# A step of the index an incarnation, since a pole may have had any number of presses; few poles have had a second one.
+_NEWEST_PRESS = """
+WITH RECURSIVE life (incarnation) AS (
+    SELECT min(incarnation) FROM alarm WHERE pole = ?1
+    UNION ALL
+    SELECT (SELECT min(a.incarnation) FROM alarm a WHERE a.pole = ?1 AND a.incarnation > life.incarnation)
+    FROM life WHERE life.incarnation IS NOT NULL
+)
+SELECT incarnation, boot, press, clash_number FROM alarm WHERE number IN (
+    SELECT (SELECT number FROM alarm a WHERE a.pole = ?1 AND a.incarnation = life.incarnation AND kind = 'press'
+            ORDER BY boot DESC, press DESC LIMIT 1)
+    FROM life
+) ORDER BY number DESC LIMIT 1
+"""
 # Sorts by place in the list, then by number, in one integer: numbers stay far below.
 _PLACE = 1 << 40
 
@@ -86,8 +100,16 @@ def stage_of(connection: sqlite3.Connection, identity: Identity) -> str | None:
     return min(stages, key=rank)
 
 
+def _newest_press(connection: sqlite3.Connection, pole: str) -> Identity | None:
+    """The last press of the incarnation of ``pole`` that was heard of last; a silent one never has the lamp."""
+    found = connection.execute(_NEWEST_PRESS, (pole,)).fetchone()
+    return None if found is None else Identity(pole, *found)
+
+
 def _stages(connection: sqlite3.Connection, effect: ReadStages) -> tuple[StageOf, ...]:
-    stages = ((identity, stage_of(connection, identity)) for identity in effect.identities)
+    newest = (identity for pole in effect.poles if (identity := _newest_press(connection, pole)) is not None)
+    identities = dict.fromkeys([*effect.identities, *newest])
+    stages = ((identity, stage_of(connection, identity)) for identity in identities)
     return tuple(StageOf(identity, effect.point, stage) for identity, stage in stages if stage)
 
 
