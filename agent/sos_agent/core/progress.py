@@ -81,9 +81,9 @@ class Answers:
 
     def opened(self, pole: str) -> None:
         """A session began: the pole offers what it has not released; its lamp may belong to a press that it has."""
-        identity, stage = self._newest.get(pole) or self._adrift.get(pole, (None, ""))
-        if identity is not None and rank(stage) >= rank(RECEIVED):
-            self.say(identity, stage)
+        known = self._newest.get(pole) or self._adrift.get(pole)
+        if known is not None and rank(known[1]) >= rank(RECEIVED):
+            self.say(*known)
 
 
 class ProgressSync:
