@@ -44,6 +44,7 @@ class FakeBoard:
         self.adc = {26: IDLE_RAW, 27: IDLE_RAW, 28: 47_000, 4: HEAT_RAW, 34: IDLE_RAW, 32: 47_000, 33: 30_000}
         self.out: dict[int, int] = {}
         self.sent = b""
+        self.come = b""  # bytes that wait in the port
         self.fed = 0
         self.idled = 0
         self.watchdog_ms = 0
@@ -163,7 +164,11 @@ class FakeBoard:
                 assert {"baudrate", "tx", "rx", "rxbuf", "txbuf"} == set(options)
 
             def any(self) -> int:
-                return 0
+                return len(fake.come)
+
+            def read(self, count: int) -> bytes:
+                taken, fake.come = fake.come[:count], fake.come[count:]
+                return taken
 
             def write(self, data: bytes) -> None:
                 fake.sent += data

@@ -37,8 +37,10 @@ class Input(Sampler):
         self._changes.append((seen_ms, level))
         return max(seen_ms, self._resume_ms)
 
-    def blind(self, until_ms: int) -> int:
-        """No sample is taken from now until then; returns when the next one is."""
+    def blind(self, from_ms: int, until_ms: int) -> int:
+        """No sample is taken between these; returns when the next one is."""
+        if self._resume_ms <= self.sampled_ms:  # else it was blind already
+            self.catch_up(from_ms)
         self._resume_ms = self._grid(until_ms + SAMPLE_MS - 1)
         return self._resume_ms
 
@@ -110,13 +112,16 @@ class Board:
 
     def feel(self, name: str, value: int, now_ms: int) -> None:
         """Another input changes now; names as above."""
-        self._look_until(now_ms)
+        self._look_until(now_ms - 1)
+        self._judged = self._judged or now_ms - self._lit_ms > LAMP_LIT_MS  # it was, and found as before
         self.feels[name] = value
         self._settled = self._lamp_settled = False
 
-    def blind(self, until_ms: int) -> None:
-        """The flash is being written from the last step until then: no samples, no turns."""
-        self._seen_ms += [each.blind(until_ms) for each in self.inputs]
+    def blind(self, from_ms: int, until_ms: int) -> None:
+        """The flash is being written, or the program hangs, from then until then: no samples, no turns."""
+        self._seen_ms += [each.blind(from_ms, until_ms) for each in self.inputs]
+        if until_ms < NEVER_MS:  # a look that would have been meanwhile is late
+            self._looked_ms = max(self._looked_ms, until_ms - LOOK_MS)
 
     def turn(self, now_ms: int, received: bytes) -> Outputs | None:
         """One turn; what the pole wants if it took a step."""

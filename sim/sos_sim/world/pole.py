@@ -13,7 +13,7 @@ from sos_pole.pole import Outputs, Pole
 from sos_pole.runs import IDLE, OPEN, PRESSED, SHORT
 from sos_sim.nor_flash import PowerCut
 from sos_sim.trace import Trace
-from sos_sim.world.board import Board
+from sos_sim.world.board import NEVER_MS, Board
 from sos_sim.world.flash import BoardFlash
 from sos_sim.world.loop import Loop
 from sos_sim.world.wire import Wire
@@ -23,6 +23,7 @@ from sos_wire.ticks import TICKS_MASK
 
 BOOT_US = 300_000  # the interpreter, and importing 40 KB of compiled modules
 MOST_DRIFT_PPM = 50  # a crystal's 30 ppm, and its age
+RXBUF_BYTES = 1024  # of the port, as sos_pole.ports asks for it
 NEAR_WRAP_MS = 120_000  # half of all clocks start so near to their wrap
 LEVELS = ("idle", "pressed", "open", "short")  # names of sos_pole.runs' levels
 
@@ -115,22 +116,25 @@ class PoleNode:
         self.reset("watchdog")
 
     def freeze(self) -> None:
-        """The program hangs; the watchdog bites 8 s after the last step."""
-        if self.running and not self._frozen:
-            self._frozen = True
-            self._cancel()
-            self._timer = self._loop.at(self._fed_us + WATCHDOG_MS * 1000, self.kill)
+        """The program hangs; the watchdog, which runs from the first turn on, bites 8 s after the last step."""
+        if self._board is None or self._frozen:
+            return
+        now_us = self._loop.now_us
+        if self._busy_us > now_us:
+            self._loop.at(self._busy_us, self.freeze)
+            return
+        self._frozen = True
+        self._board.blind(self._ms(), NEVER_MS)
+        self._cancel()
+        self._timer = self._loop.at(self._fed_us + WATCHDOG_MS * 1000, self.kill)
 
     def thaw(self) -> None:
         """The program goes on, if the watchdog has not bitten yet."""
-        if self.running and self._frozen:
+        if self._board is not None and self._frozen:
             self._frozen = False
             self._cancel()
-            if self._board is None:
-                self.reset("watchdog")
-            else:
-                self._board.blind(self._ms())
-                self._turn()
+            self._board.blind(self._ms(), self._ms())
+            self._turn()
 
     def swap_board(self) -> None:
         """Another board with the same key and nothing in its flash; the pole has to be started again."""
@@ -255,8 +259,12 @@ class PoleNode:
     def _hear(self, data: bytes) -> None:
         if self._board is None:
             return
-        self._received += data
-        if not (self._turning or self._frozen or self._busy_us > self._loop.now_us):
+        if self._turning:
+            self._received += data
+        elif self._frozen or self._busy_us > self._loop.now_us:
+            self._received = (self._received + data)[:RXBUF_BYTES]
+        else:
+            self._received += data
             self._turn()
 
     def _turn(self) -> None:
@@ -281,13 +289,13 @@ class PoleNode:
         now_us = self._loop.now_us
         self._fed_us = now_us
         self.steps += 1
-        if board.pole.journal.entries or self._minted:
+        if board.pole.journal.entries:
             self._note_presses(board.pole)
         busy_us = self.flash.take_busy_us()
         if busy_us:
             self._busy_us = now_us + busy_us
             self._end.deafen(self._busy_us)
-            board.blind(now_ms - (-busy_us // 1000))
+            board.blind(now_ms, now_ms - (-busy_us // 1000))
             self._cancel()
             self._timer = self._loop.at(self._busy_us, partial(self._carry_out, out, now_ms))
         else:
