@@ -81,7 +81,8 @@ class Runtime:
             broken=self._broken,
             log=log,
         )
-        self._brokers = Brokers(setup.client_id, tls=setup.tls, deliver=self.deliver)
+        # A broker ends a connection when another comes under its name, so the name must be nobody else's to know.
+        self._brokers = Brokers(f"{setup.client_id}-{os.urandom(8).hex()}", tls=setup.tls, deliver=self.deliver)
         places = [Place(line.port, line.port, line.search) for line in setup.point.line]
         self._ports = Ports(places, deliver=self.deliver, log=log, record=record)
         self._own_button = self._open_own_button(setup)

@@ -41,7 +41,7 @@ class Brokers:
         self.attempts = 0
         self._session = ""  # of the attempt or connection that counts
         self._failures = 0  # attempts since a probe was answered
-        self._left: set[int] = set()  # brokers whose silence stands in the log
+        self._left: set[int] = set()  # brokers whose loss stands in the log
         self._due_ms = context.now_ms
         self._proof_ms = context.now_ms  # when the connection came up, or its last answered probe was sent
 
@@ -114,9 +114,10 @@ class Brokers:
     def _leave(self, action: str, reason: str) -> None:
         if action == "leave":
             self._context.emit(Disconnect(self._session))
-        if action == "leave" and self.index not in self._left:
-            self._left.add(self.index)  # once until a probe was answered; what the edge sees is the edge's to log
-            self._context.log("warning", "leaving a broker", broker=self._shown(), reason=reason)
+        if self.index not in self._left:
+            self._left.add(self.index)  # once until a probe was answered
+            what = "leaving a broker" if action == "leave" else "broker lost"
+            self._context.log("warning", what, broker=self._shown(), reason=reason)
         self._context.connection = self._session = ""
         if action != "same":
             self.index = (self.index + 1) % len(self._context.config.brokers)
