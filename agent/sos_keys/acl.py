@@ -75,7 +75,6 @@ allow_anonymous false
 acl_file {etc}/acl
 
 max_packet_size {MAX_PACKET_BYTES}
-message_size_limit {MAX_PAYLOAD_BYTES}
 max_inflight_messages {MAX_IN_FLIGHT}
 max_queued_messages {MAX_QUEUED}
 max_queued_bytes {MAX_QUEUED_BYTES}

@@ -85,7 +85,7 @@ def make(
 
 
 def rotate(kind: KindArgument, name: NameArgument, out: OutOption = _OUT, days: DaysOption = CERTIFICATE_DAYS) -> None:
-    """Another key for one of them. A certificate before stays good until ``revoke --old``; a pole's key ends at once."""
+    """Another key for one of them. An old certificate is good until ``revoke --old``; a pole's key ends at once."""
     if kind == "pole":
         _renew_pole(out, name)
         return

@@ -13,9 +13,11 @@ from types import TracebackType
 import msgspec
 
 from sos_contract import topics
-from sos_contract.errors import SafezoneError
+from sos_contract.errors import SafezoneError, UserError
 from sos_contract.payloads import DeskAnswer, DeskRequest, Refused, State, decode, encode
+from sos_contract.who import who
 from sos_edge import mqtt
+from sos_edge.certificate import read_certificate
 
 # An officer waits for a list this long at most; the station answers within some milliseconds.
 ANSWER_TIMEOUT_S = 5.0
@@ -24,12 +26,28 @@ ANSWER_TIMEOUT_S = 5.0
 AGAIN_S = 1.0
 
 
+def _name(tls: mqtt.Tls | None) -> str:
+    """Our level of the topics: the terminal that our certificate names, or any name where none is shown.
+
+    Raises SafezoneError for a certificate that cannot be read, or that is no terminal's: a broker drops its requests.
+    """
+    if tls is None or tls.cert is None:
+        return os.urandom(6).hex()
+    try:
+        holder = who(read_certificate(tls.cert).common_name)
+    except OSError as error:
+        raise SafezoneError(f"{tls.cert}: cannot read our certificate ({error.strerror})") from None
+    if holder is not None and holder.kind != "terminal":
+        raise UserError(f"{tls.cert}: belongs to the {holder.kind} '{holder.name}'; an officer needs a terminal's own")
+    return holder.name if holder is not None else os.urandom(6).hex()
+
+
 class Terminal:
     """``async with Terminal(...) as terminal: await terminal.ask(request)``."""
 
     def __init__(self, station: str, brokers: tuple[str, ...], tls: mqtt.Tls | None = None) -> None:
         self._station = station
-        self._name = os.urandom(6).hex()
+        self._name = _name(tls)
         self._topic = topics.desk_answer(station, self._name)
         self._state_topic = topics.of_station(station, "state")
         self._links = {broker: self._link(broker, tls) for broker in brokers}
@@ -39,7 +57,7 @@ class Terminal:
 
     def _link(self, broker: str, tls: mqtt.Tls | None) -> mqtt.MqttLink:
         deliver: Callable[[mqtt.MqttEvent], None] = self._heard
-        return mqtt.MqttLink(broker, f"{self._station}-desk-{self._name}", deliver=deliver, tls=tls)
+        return mqtt.MqttLink(broker, f"{self._station}-desk-{os.urandom(6).hex()}", deliver=deliver, tls=tls)
 
     async def __aenter__(self) -> Terminal:
         self._connect()

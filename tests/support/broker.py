@@ -52,12 +52,7 @@ class Broker:
 
     def start(self) -> None:
         """Start it and wait until it listens; another free port is taken if somebody was faster."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.folder / "mosquitto.conf"
-        # Nagle's algorithm costs 35 ms at p99 even on the loopback.
-        head = [f"listener {self.port} 127.0.0.1", "set_tcp_nodelay true", "persistence false"]
-        user = ["user root"] if os.geteuid() == 0 else []
-        config.write_text("\n".join([*head, *user, *self._lines, ""]))
+        config = self.write_config()
         log = self.folder / "mosquitto.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen([find_mosquitto(), "-c", str(config)], stdout=output, stderr=output)
@@ -73,12 +68,40 @@ class Broker:
         self.stop()
         raise RuntimeError("mosquitto does not listen")
 
+    def write_config(self) -> Path:
+        """The file that mosquitto is started with."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "mosquitto.conf"
+        # Nagle's algorithm costs 35 ms at p99 even on the loopback.
+        head = [f"listener {self.port} 127.0.0.1", "set_tcp_nodelay true", "persistence false"]
+        user = ["user root"] if os.geteuid() == 0 else []
+        config.write_text("\n".join([*head, *user, *self._lines, ""]))
+        return config
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def end(self) -> None:
+        """SIGTERM: it says wills and writes its store, if it has one."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(10)
+        self._process = None
+
+    def save(self) -> None:
+        """Write the store, if it has one; done when it is there anew."""
+        assert self._process is not None
+        store = self.folder / "mosquitto.db"
+        store.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not store.exists():
+            assert time.monotonic() < deadline, "mosquitto does not save"
+            time.sleep(0.01)
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and nothing is answered."""
