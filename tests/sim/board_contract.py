@@ -1,4 +1,4 @@
-"""One script of a board's inputs, played on the real ``sos_pole.board`` and on its twin: what both did, to be compared."""
+"""One script of a board's inputs, played on the real ``sos_pole.board`` and on its twin: what both did."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEED = b"a" * 32
 # What happens at a millisecond: (input, value). Inputs: button 0 or 1, and what the twin's ``feel`` names.
 Happening = tuple[int | str, int]
 Script = dict[int, list[Happening]]
-Step = tuple[object, ...]
+Step = tuple[int, tuple[object, ...]]  # its tick, and what went in and came out
 
 
 def supply_mv(raw: int, full_mv: int = 18150) -> int:
@@ -78,13 +78,14 @@ class Steps:
     def __init__(self, pole: Pole) -> None:
         self.all: list[Step] = []
         self._step = pole.step
-        pole.step = self  # type: ignore[method-assign, assignment]
+        pole.step = self  # type: ignore[method-assign]
 
     def __call__(self, now: int, runs: Any, received: bytes, readings: Readings) -> Outputs:
         given = tuple(tuple(zip(part.level[: part.count], part.ms[: part.count], strict=True)) for part in runs)
         feels = tuple(sorted(vars(readings).items()))
         out = self._step(now, runs, received, readings)
-        self.all.append((now, given, received, feels, out.lamp, out.hertz, out.beacon, out.send, out.wake_ms))
+        shown = (out.lamp, out.hertz, out.beacon)
+        self.all.append((now, (given, received, feels, *shown, out.send, out.wake_ms)))
         return out
 
 

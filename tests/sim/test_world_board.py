@@ -120,7 +120,7 @@ def test_the_twin_does_what_the_board_does(name: str, tmp_path: Path, monkeypatc
 def test_holes_from_erasing_are_the_same(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Erasing makes the pole blind for 45 ms, while contacts close and open."""
     rng = random.Random(seed)
-    script = {at: [(0, rng.choice((IDLE, PRESSED)))] for at in sorted(rng.sample(range(2000, 30_000), 40))}
+    script: Script = {at: [(0, rng.choice((IDLE, PRESSED)))] for at in sorted(rng.sample(range(2000, 30_000), 40))}
     content = nearly_full()
     flashes = BoardFlash(content=content), BoardFlash(content=content)
     real = play_real(tmp_path, monkeypatch, script, 30_000, flashes[0])
