@@ -49,12 +49,13 @@ class Loop:
         queue = self._queue
         at_once = 0
         while queue and queue[0][0] <= until_us:  # type: ignore[operator]
-            due_us, _, call = heapq.heappop(queue)
+            due_us, _, call = queue[0]
+            if due_us != self.now_us and stop is not None and call is not None and stop():
+                return True  # the call stays where it is: it has not happened yet
+            heapq.heappop(queue)
             if call is None:
                 continue
             if due_us != self.now_us:
-                if stop is not None and stop():
-                    return True
                 self.now_us = due_us  # type: ignore[assignment]
                 at_once = 0
             at_once += 1

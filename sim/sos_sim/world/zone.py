@@ -31,6 +31,8 @@ SECOND_US = 1_000_000
 # Power comes to everybody within this.
 START_MOST_US = 2 * SECOND_US
 
+Node = Broker | StationNode | AgentNode | PoleNode
+
 
 class Zone:
     """``poles`` by id, ``wires`` by line, ``agents`` by point, ``brokers`` by name ("1", ...), ``paths`` by host and
@@ -144,7 +146,8 @@ class Zone:
         rng = self.rng("start")
         own = {agent.own for agent in self.agents.values()}
         poles = [pole for pole in self.poles.values() if pole not in own]
-        for node in (*self.brokers.values(), self.station, *self.agents.values(), *poles):
+        nodes: list[Node] = [*self.brokers.values(), self.station, *self.agents.values(), *poles]
+        for node in nodes:
             self.loop.after(rng.randrange(START_MOST_US), partial(_start, node))
 
     def run_s(self, seconds: float) -> None:
@@ -170,6 +173,6 @@ class Zone:
         }
 
 
-def _start(node: Broker | StationNode | AgentNode | PoleNode) -> None:
+def _start(node: Node) -> None:
     if not node.running:
         node.start()
