@@ -8,8 +8,7 @@ from sos_pole.board import Board
 from sos_pole.journal import Journal
 from sos_pole.pole import Pole
 from sos_pole.settings import Settings, SettingsError
-from sos_wire.line import Line
-from sos_wire.link import POLE, Link
+from sos_wire.pole_end import PoleLine, PoleLink
 
 SETTINGS = "settings.json"
 
@@ -24,8 +23,8 @@ def build() -> "tuple[Board, Pole]":
     settings = Settings(given)
     board = Board(settings)
     journal = Journal(board.flash(), os.urandom(16))
-    link = Link(POLE, settings.address, settings.key, os.urandom(32))
-    line = Line(settings.link == "rs485", settings.baud, POLE, os.urandom(32), settings.address)
+    link = PoleLink(settings.address, settings.key, os.urandom(32))
+    line = PoleLine(settings.link == "rs485", settings.baud, settings.address)
     pole = Pole(journal, link, line, 2 if settings.silent_button else 1, board.reset_cause())
     pole.start(time.ticks_ms())
     if journal.marked or board.asks_for_repl():

@@ -13,8 +13,7 @@ from sos_pole.notices import Notices
 from sos_pole.runs import Runs
 from sos_pole.senses import Readings
 from sos_wire.lanes import WINDOW
-from sos_wire.line import Line
-from sos_wire.link import BACKLOG, LIVE, Link
+from sos_wire.link import BACKLOG, LIVE
 from sos_wire.messages import (
     FAULTS,
     KINDS,
@@ -26,8 +25,9 @@ from sos_wire.messages import (
     Progress,
     Service,
     Status,
-    unpack,
+    unpack_down,
 )
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.ticks import ticks_diff
 
 VERSION = b"\x00\x01\x00"  # of the firmware; told in the beats
@@ -65,7 +65,7 @@ class Pole:
     """One pole. Call ``start`` once, then ``step``. ``buttons``: 1, or 2 with a concealed silent one."""
 
     def __init__(
-        self, journal: Journal, link: Link, line: Line, buttons: int = 1, reset_cause: str = "unknown"
+        self, journal: Journal, link: PoleLink, line: PoleLine, buttons: int = 1, reset_cause: str = "unknown"
     ) -> None:
         self.journal = journal
         self.link = link
@@ -204,7 +204,7 @@ class Pole:
             self.link.receive(frame, now)
         self._watch_link(now)  # a new session begins before its messages
         for _lane, payload, _uptime_ms in self.link.take():
-            message = unpack(payload)
+            message = unpack_down(payload)
             if isinstance(message, Progress):
                 self._follow(message, now)
             elif isinstance(message, Service):

@@ -58,15 +58,8 @@ SERVICES = ("in_service", "station_lost", "starting")
 COMMANDS = ("open_repl",)
 
 _PRESS, _DETAIL, _NOTICE, _STATUS, _PROGRESS, _SERVICE, _COMMAND = 1, 2, 3, 4, 16, 17, 18
-_FORMATS = {
-    _PRESS: "<BBQIIQHB",
-    _DETAIL: "<BQIII",
-    _NOTICE: "<BBQIIQiB",
-    _STATUS: "<BBHhBIIHH3s",
-    _PROGRESS: "<BQIIB",
-    _SERVICE: "<BB",
-    _COMMAND: "<BBI",
-}
+_UP = {_PRESS: "<BBQIIQHB", _DETAIL: "<BQIII", _NOTICE: "<BBQIIQiB", _STATUS: "<BBHhBIIHH3s"}
+_DOWN = {_PROGRESS: "<BQIIB", _SERVICE: "<BB", _COMMAND: "<BBI"}
 _MOST = 0x3FFFFFFF  # counts stop here: the largest small integer of a 32-bit board
 
 
@@ -105,7 +98,7 @@ class Press:
 
     def pack(self) -> bytes:
         return struct.pack(
-            _FORMATS[_PRESS],
+            _UP[_PRESS],
             _PRESS,
             _code(PRESS_KINDS, self.kind),
             self.incarnation,
@@ -128,7 +121,7 @@ class Detail:
 
     def pack(self) -> bytes:
         held_ms = min(self.held_ms, _MOST)
-        return struct.pack(_FORMATS[_DETAIL], _DETAIL, self.incarnation, self.boot, self.press, held_ms)
+        return struct.pack(_UP[_DETAIL], _DETAIL, self.incarnation, self.boot, self.press, held_ms)
 
 
 class Notice:
@@ -148,7 +141,7 @@ class Notice:
     def pack(self) -> bytes:
         value = max(-_MOST, min(self.value, _MOST))
         return struct.pack(
-            _FORMATS[_NOTICE],
+            _UP[_NOTICE],
             _NOTICE,
             _code(KINDS, self.kind),
             self.incarnation,
@@ -187,7 +180,7 @@ class Status:
 
     def pack(self) -> bytes:
         return struct.pack(
-            _FORMATS[_STATUS],
+            _UP[_STATUS],
             _STATUS,
             _code(LOOKS, self.look),
             max(0, min(self.supply_mv, 0xFFFF)),
@@ -212,7 +205,7 @@ class Progress:
 
     def pack(self) -> bytes:
         stage = _code(STAGES, self.stage)
-        return struct.pack(_FORMATS[_PROGRESS], _PROGRESS, self.incarnation, self.boot, self.press, stage)
+        return struct.pack(_DOWN[_PROGRESS], _PROGRESS, self.incarnation, self.boot, self.press, stage)
 
 
 class Service:
@@ -222,7 +215,7 @@ class Service:
         self.state = state
 
     def pack(self) -> bytes:
-        return struct.pack(_FORMATS[_SERVICE], _SERVICE, _code(SERVICES, self.state))
+        return struct.pack(_DOWN[_SERVICE], _SERVICE, _code(SERVICES, self.state))
 
 
 class Command:
@@ -233,34 +226,44 @@ class Command:
         self.ident = ident
 
     def pack(self) -> bytes:
-        return struct.pack(_FORMATS[_COMMAND], _COMMAND, _code(COMMANDS, self.command), self.ident)
+        return struct.pack(_DOWN[_COMMAND], _COMMAND, _code(COMMANDS, self.command), self.ident)
 
 
 def unpack(payload: bytes) -> "Press | Detail | Notice | Status | Progress | Service | Command | None":
     """The message in ``payload``, or None. Never raises, whatever the bytes."""
-    if not payload or payload[0] not in _FORMATS:
-        return None
-    layout = _FORMATS[payload[0]]
-    if len(payload) < struct.calcsize(layout):
-        return None
+    return unpack_down(payload) or unpack_up(payload)
+
+
+def unpack_down(payload: bytes) -> "Progress | Service | Command | None":
+    """As ``unpack``, of what an agent says to a pole."""
+    f = _fields(payload, _DOWN)
     try:
-        return _read(payload[0], struct.unpack_from(layout, payload, 0))
-    except IndexError:  # a code that we have no name for
+        if f[0] == _PROGRESS:
+            return Progress(f[1], f[2], f[3], _name(STAGES, f[4]))
+        if f[0] == _SERVICE:
+            return Service(_name(SERVICES, f[1]))
+        return Command(_name(COMMANDS, f[1]), f[2])
+    except IndexError:  # no fields, or a code that we have no name for
         return None
 
 
-def _read(kind: int, f: "tuple[int, ...]") -> "Press | Detail | Notice | Status | Progress | Service | Command | None":
-    if kind == _PRESS:
-        return Press(_name(PRESS_KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
-    if kind == _DETAIL:
-        return Detail(f[1], f[2], f[3], f[4])
-    if kind == _NOTICE:
-        return Notice(_name(KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
-    if kind == _STATUS:
+def unpack_up(payload: bytes) -> "Press | Detail | Notice | Status | None":
+    """As ``unpack``, of what a pole says to its agent."""
+    f = _fields(payload, _UP)
+    try:
+        if f[0] == _PRESS:
+            return Press(_name(PRESS_KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
+        if f[0] == _DETAIL:
+            return Detail(f[1], f[2], f[3], f[4])
+        if f[0] == _NOTICE:
+            return Notice(_name(KINDS, f[1]), f[2], f[3], f[4], f[5], f[6], f[7])
         version: bytes = f[9]  # type: ignore[assignment]
         return Status(_name(LOOKS, f[1]), f[2], f[3], _name(RESET_CAUSES, f[4]), f[5], f[6], f[7], f[8], version)
-    if kind == _PROGRESS:
-        return Progress(f[1], f[2], f[3], _name(STAGES, f[4]))
-    if kind == _SERVICE:
-        return Service(_name(SERVICES, f[1]))
-    return Command(_name(COMMANDS, f[1]), f[2])
+    except IndexError:
+        return None
+
+
+def _fields(payload: bytes, formats: "dict[int, str]") -> "tuple[int, ...]":
+    """What stands in ``payload``, its type first; nothing if it is none of these or too short."""
+    layout = formats.get(payload[0], "") if payload else ""
+    return struct.unpack_from(layout, payload, 0) if len(payload) >= struct.calcsize(layout) else ()

@@ -10,9 +10,8 @@ from sos_contract import payloads
 from sos_contract.payloads import Alarm, Identity, Notice, Probe, ProbeAnswer, Progress, ProgressQuery, Receipt
 from sos_contract.stages import later, rank
 from sos_wire import messages
-from sos_wire.handshake import POLE
-from sos_wire.line import Line
-from sos_wire.link import LIVE, Link
+from sos_wire.link import LIVE
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.ticks import TICKS_MASK
 
 INCARNATION = 0xC0FFEE
@@ -46,8 +45,8 @@ class PoleTwin:
 
     def power_on(self, now: int) -> None:
         self.powered, self.started_ms = True, now
-        self.link = Link(POLE, self.address, key_of(self.id), bytes([self.address, self.boot % 256]) * 16)
-        self.line = Line(False, 115200, POLE, bytes([self.address]) * 32)
+        self.link = PoleLink(self.address, key_of(self.id), bytes([self.address, self.boot % 256]) * 16)
+        self.line = PoleLine(False, 115200, self.address)
         self.link.begin(self.incarnation, self.boot)
         self.opened, self.offer_ms = 0, now
         self.set_status()

@@ -17,7 +17,8 @@ from sos_agent.core import effects, events
 from sos_agent.core.agent import Agent
 from sos_agent.core.events import Candidate, Config, LineConfig, PoleConfig
 from sos_contract import payloads, topics
-from sos_wire.link import AGENT, LIVE, POLE
+from sos_wire.handshake import AGENT, POLE
+from sos_wire.link import LIVE
 from sos_wire.messages import Press, Progress, Service, unpack
 
 POLES = 8

@@ -6,8 +6,7 @@ from tests.agent.core_world import World, config
 
 from sos_agent.core import effects, events
 from sos_wire.frame import HELLO, Decoder, parse
-from sos_wire.handshake import POLE
-from sos_wire.link import Link
+from sos_wire.pole_end import PoleLink
 
 
 def ready(world: World) -> World:
@@ -200,7 +199,7 @@ def test_a_notice_said_twice_is_taken_once() -> None:
 def test_a_pole_with_another_key_is_told_once_and_taken_when_it_is_mended() -> None:
     world = World()
     good = world.poles["p1"].link
-    world.poles["p1"].link = Link(POLE, 1, bytes(range(32)), bytes(32))
+    world.poles["p1"].link = PoleLink(1, bytes(range(32)), bytes(32))
     world.poles["p1"].link.begin(7, 1)
     world.start()
     world.run(30_000)

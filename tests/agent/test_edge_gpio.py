@@ -18,8 +18,8 @@ from sos_agent.edge.gpio import CALM_MS, Contact, FileFlash, OwnButton, OwnButto
 from sos_contract.site import Button
 from sos_edge.log import Log
 from sos_pole.runs import IDLE, PRESSED, SAMPLE_MS
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE
 from sos_wire.messages import Press, Progress, Service, unpack
 from sos_wire.ticks import TICKS_MASK
 
@@ -32,8 +32,8 @@ class Peer:
     """The agent's end of the memory cable."""
 
     def __init__(self, own: OwnButton) -> None:
-        self.line = Line(False, 1_000_000, AGENT, os.urandom(32))
-        self.link = Link(AGENT, 1, KEY, os.urandom(32))
+        self.line = AgentLine(False, 1_000_000)
+        self.link = AgentLink(1, KEY, os.urandom(32))
         self.presses: list[Press] = []
         self._own = own
         own.open(self._heard)

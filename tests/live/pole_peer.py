@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE, Link
 from sos_wire.messages import Command, Notice, Press, Progress, Service, Status, unpack
 from sos_wire.ticks import TICKS_MASK
 
@@ -26,8 +26,8 @@ class Peer:
         self.in_service = True
         self.presses: list[tuple[int, Press]] = []
         self.notices: list[Notice] = []
-        self.line = Line(shared, 115200, AGENT, os.urandom(32))
-        self.links = {address: Link(AGENT, address, key, os.urandom(32)) for address, key in keys.items()}
+        self.line = AgentLine(shared, 115200)
+        self.links = {address: AgentLink(address, key, os.urandom(32)) for address, key in keys.items()}
         self._opened = dict.fromkeys(keys, 0)
         self._waiting: list[tuple[int, bytes]] = []
         self._fd = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)

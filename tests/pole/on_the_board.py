@@ -7,9 +7,10 @@ from sos_pole.journal import Flash, Journal
 from sos_pole.pole import Pole
 from sos_pole.runs import Runs, Sampler
 from sos_pole.senses import Readings
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE
 from sos_wire.messages import Press, Progress, Service, unpack
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.seal import Stream
 
 KEY = bytes(range(32))
@@ -38,15 +39,15 @@ class World:
 
     def __init__(self, flash: Nor) -> None:
         journal = Journal(flash, bytes(range(16)))
-        link, line = Link(POLE, 1, KEY, b"p" * 32), Line(True, 115200, POLE, b"q" * 32)
+        link, line = PoleLink(1, KEY, b"p" * 32), PoleLine(True, 115200, 1)
         self.pole = Pole(journal, link, line, 2, "power_on")
         self.samplers = [Sampler(), Sampler()]
         self.runs = [Runs(), Runs()]
         self.readings = Readings()
         self.now = 0x3FFFFFFF - 20_000  # the board's clock wraps on the way
         self.pole.start(self.now)
-        self.agent = Link(AGENT, 1, KEY, b"a" * 32)
-        self.line = Line(False, 115200, AGENT, b"z" * 32)
+        self.agent = AgentLink(1, KEY, b"a" * 32)
+        self.line = AgentLine(False, 115200)
         self.served = False
         self.stages = ("held",)
         self.looks: list[str] = []

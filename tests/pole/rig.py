@@ -9,9 +9,10 @@ from sos_pole.pole import Outputs, Pole
 from sos_pole.runs import IDLE, PRESSED, Sampler
 from sos_pole.senses import Readings
 from sos_sim.nor_flash import NorFlash
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE
 from sos_wire.messages import Command, Detail, Notice, Press, Progress, Service, Status, unpack
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.ticks import TICKS_MASK
 
 KEY = bytes(range(32))
@@ -22,8 +23,8 @@ class Agent:
     """The agent's end: keeps what comes, and answers as ``answer`` says."""
 
     def __init__(self, seed: bytes) -> None:
-        self.link = Link(AGENT, 1, KEY, seed)
-        self.line = Line(False, 115200, AGENT, seed)
+        self.link = AgentLink(1, KEY, seed)
+        self.line = AgentLine(False, 115200)
         self.heard: list[tuple[int, int, object]] = []  # at, lane, message
         self.service = "in_service"
         self.stages: tuple[str, ...] = ("held", "received")
@@ -92,7 +93,7 @@ class Rig:
         seed = bytes([self.starts]) * 32
         journal = Journal(self.flash, bytes((self.starts + index * 7) & 0xFF for index in range(16)))
         self.pole = Pole(
-            journal, Link(POLE, 1, KEY, seed), Line(False, 115200, POLE, seed), buttons=self.buttons, reset_cause=cause
+            journal, PoleLink(1, KEY, seed), PoleLine(False, 115200, 1), buttons=self.buttons, reset_cause=cause
         )
         self.pole.start(self.ticks)
         self.samplers = [Sampler() for _ in range(self.buttons)]

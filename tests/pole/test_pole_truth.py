@@ -7,9 +7,8 @@ from tests.pole.rig import Rig, in_service
 from sos_pole.lamp import TABLE
 from sos_pole.runs import IDLE, OPEN, PRESSED
 from sos_sim.nor_flash import NorFlash
-from sos_wire.line import Line
-from sos_wire.link import POLE
 from sos_wire.messages import LOOKS, Progress, Service
+from sos_wire.pole_end import PoleLine
 from sos_wire.ticks import TICKS_MASK
 
 RESTING = ("starting", "in_service", "out_of_service")
@@ -172,7 +171,7 @@ def test_hearing_an_agent_that_hears_nothing_is_no_service() -> None:
 
 def test_a_pair_that_is_never_quiet_does_not_hide_that_the_agent_is_lost() -> None:
     rig = in_service()
-    rig.pole.line = Line(True, 115200, POLE, bytes(32), 1)
+    rig.pole.line = PoleLine(True, 115200, 1)
     rig.cable = False
     for _ in range(5000):  # a transmitter that does not let go: no gap long enough to speak in
         rig.run(2)

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from sos_wire import frame, lanes, line, link, messages, talk
+from sos_wire.agent_end import ASK_MS, REPLY_MS, SILENT_MS, WHO_MIN_MS
 from sos_wire.handshake import AGENT, POLE, TABLES
+from sos_wire.pole_end import HELLO_VALID_MS, POLE_GAP_MS, SLOT_MS, SLOTS
 
 PROTOCOL = Path(__file__).parents[2] / "firmware/sos_wire/PROTOCOL.md"
 ROLES = {POLE: "pole", AGENT: "agent"}
@@ -24,18 +26,24 @@ LIMITS = (
     ("a pole's news, unless a beat or its link need it sooner", f"{talk.URGENT_MS} ms ± a quarter"),
     ("an idle backlog begins after", f"{talk.BACKLOG_WAIT_MS} ms ± a quarter"),
     ("link lost after silence of", f"{link.LINK_LOST_MS} ms"),
-    ("HELLO of a pole without a session", f"each {link.HELLO_MIN_MS} to {link.HELLO_MIN_MS + link.HELLO_SPREAD_MS} ms"),
-    ("HELLO within a session", f"at most each {link.HELLO_VALID_MS} ms"),
+    (
+        "HELLO of a pole without a session",
+        f"each {HELLO_MIN_MS} to {HELLO_MIN_MS + HELLO_SPREAD_MS} ms",
+    ),
+    ("HELLO within a session", f"at most each {HELLO_VALID_MS} ms"),
     ("wait before the answer to a WHO to everybody", f"0 to {link.WHO_WAIT_MS} ms"),
-    ("WHO of an agent without a session", f"each {link.ASK_MS} to {2 * link.ASK_MS} ms"),
-    ("WHO because of an unknown session", f"at most each {link.WHO_MIN_MS} ms, after {link.SILENT_MS} ms of silence"),
+    ("WHO of an agent without a session", f"each {ASK_MS} to {2 * ASK_MS} ms"),
+    (
+        "WHO because of an unknown session",
+        f"at most each {WHO_MIN_MS} ms, after {SILENT_MS} ms of silence",
+    ),
     ("shared pair: gap of whose turn it is", f"{line.TURN_GAP_MS} ms"),
     (
         "shared pair: gap of the other poles",
-        f"{line.POLE_GAP_MS} ms, then 0 to {line.SLOTS - 1} times {line.SLOT_MS} ms",
+        f"{POLE_GAP_MS} ms, then 0 to {SLOTS - 1} times {SLOT_MS} ms",
     ),
     ("shared pair: an unfinished frame is given up after", f"{line.STALL_MS} ms"),
-    ("shared pair: time for the pole that was spoken to", f"{line.REPLY_MS} ms"),
+    ("shared pair: time for the pole that was spoken to", f"{REPLY_MS} ms"),
 )
 CODES = {
     "kind of a Press or Notice": messages.KINDS,

@@ -9,10 +9,11 @@ MicroPython's subset. Vectors come in as text, lines of text go out.
 import json
 
 from sos_wire import messages
+from sos_wire.agent_end import AgentLine, AgentLink
 from sos_wire.frame import Decoder, Frame, build, parse, wrap
 from sos_wire.handshake import named_seal, session_keys
-from sos_wire.line import Line
-from sos_wire.link import AGENT, BACKLOG, LIVE, POLE, Link
+from sos_wire.link import BACKLOG, LIVE
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.seal import Seal, Stream
 from sos_wire.ticks import ticks_add, ticks_diff
 
@@ -134,9 +135,9 @@ def arithmetic() -> list:
 
 def conversation() -> list:
     """Two Links with fixed seeds, over the wrap of the ticks, with every fifth frame lost: each byte that they say."""
-    pole = Link(POLE, 7, bytes(range(32)), b"p" * 32)
-    agent = Link(AGENT, 7, bytes(range(32)), b"a" * 32)
-    ends = ((pole, Line(False, 115200, POLE, b"1" * 32)), (agent, Line(False, 115200, AGENT, b"2" * 32)))
+    pole = PoleLink(7, bytes(range(32)), b"p" * 32)
+    agent = AgentLink(7, bytes(range(32)), b"a" * 32)
+    ends = ((pole, PoleLine(False, 115200, 1)), (agent, AgentLine(False, 115200)))
     pole.begin(1 << 63, 9, b"\x01\x02\x03")
     lines = []
     said = 0

@@ -3,8 +3,10 @@ change and forge them."""
 
 from __future__ import annotations
 
+from sos_wire.agent_end import AgentLink
 from sos_wire.frame import Decoder, Frame, parse
-from sos_wire.link import AGENT, POLE, Link
+from sos_wire.link import Link
+from sos_wire.pole_end import PoleLink
 
 KEY = b"k" * 32
 ADDRESS = 5
@@ -23,8 +25,8 @@ class Pair:
     """``sent[UP]`` and ``sent[DOWN]`` keep all that was said; ``now`` goes on a millisecond a turn."""
 
     def __init__(self, begin: bool = True, boot: int = 1) -> None:
-        self.pole = Link(POLE, ADDRESS, KEY, b"p" * 32)
-        self.agent = Link(AGENT, ADDRESS, KEY, b"a" * 32)
+        self.pole = PoleLink(ADDRESS, KEY, b"p" * 32)
+        self.agent = AgentLink(ADDRESS, KEY, b"a" * 32)
         self.now = 1000
         self.sent: tuple[list[bytes], list[bytes]] = ([], [])
         self.deaf: set[Link] = set()

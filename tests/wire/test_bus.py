@@ -6,8 +6,11 @@ import pytest
 from tests.wire.pair import Pair
 from tests.wire.world import Faults, Zone
 
-from sos_wire.line import POLE_GAP_MS, REPLY_MS, SLOT_MS, SLOTS, STALL_MS, Line
-from sos_wire.link import AGENT, LINK_LOST_MS, POLE
+from sos_wire.agent_end import REPLY_MS, AgentLine
+from sos_wire.handshake import POLE
+from sos_wire.line import STALL_MS
+from sos_wire.link import LINK_LOST_MS
+from sos_wire.pole_end import POLE_GAP_MS, SLOT_MS, SLOTS, PoleLine
 
 POLES = 8
 SEEDS = 100
@@ -114,7 +117,7 @@ def test_a_dead_agent_is_noticed_and_the_pair_stays_usable() -> None:
 
 
 def test_a_line_of_its_own_never_waits() -> None:
-    line = Line(False, 115200, POLE, bytes(32))
+    line = PoleLine(False, 115200, 1)
     line.feed(b"\1\2\3", 5)
     line.sent(100, 5)
     assert line.quiet(5) and line.wait(5) == 0
@@ -123,7 +126,7 @@ def test_a_line_of_its_own_never_waits() -> None:
 def test_poles_follow_each_other_in_a_ring() -> None:
     """Behind the address that was heard last, each has a slot of its own; nobody shares one with a neighbour."""
     pair = Pair().open()
-    poles = {address: Line(True, 115200, POLE, bytes(32), address) for address in range(1, SLOTS + 1)}
+    poles = {address: PoleLine(True, 115200, address) for address in range(1, SLOTS + 1)}
     for line in poles.values():
         line.feed(pair.sent[0][-1], 100)  # the pole with address 5
     waits = {address: line.wait(100) for address, line in poles.items()}
@@ -136,9 +139,9 @@ def test_who_speaks_when() -> None:
     pair = Pair().open()
     up, down = pair.sent[0][-1], pair.sent[1][-1]
     agent, spoken_to, other = (
-        Line(True, 115200, AGENT, b"a" * 32),
-        Line(True, 115200, POLE, b"b" * 32, 5),
-        Line(True, 115200, POLE, b"c" * 32, 6),
+        AgentLine(True, 115200),
+        PoleLine(True, 115200, 5),
+        PoleLine(True, 115200, 6),
     )
     for line in (agent, spoken_to, other):
         assert line.quiet(0)

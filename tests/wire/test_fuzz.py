@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.wire.ends import LINKS, line_of
 from tests.wire.pair import ADDRESS, DOWN, KEY, UP, Pair, frames_of
 from tests.wire.reference import cobs
 
+from sos_wire.agent_end import AgentLine
 from sos_wire.frame import EVERYBODY, MAX_RAW, VERSION, Decoder, Frame, build, parse, unwrap, wrap
-from sos_wire.handshake import read_hello, who
-from sos_wire.line import Line
-from sos_wire.link import AGENT, POLE, Link
+from sos_wire.handshake import POLE, read_hello, who
 from sos_wire.messages import unpack
+from sos_wire.pole_end import PoleLink
 from sos_wire.seal import Seal
 
 pieces = st.one_of(
@@ -69,9 +70,9 @@ def test_unpack_takes_any_bytes(kind: int, rest: bytes) -> None:
 @SETTINGS
 @given(st.lists(pieces, max_size=6), st.booleans(), st.integers(0, 1))
 def test_lines_and_links_take_any_bytes(parts: list[bytes], shared: bool, role: int) -> None:
-    line = Line(shared, 115200, role, bytes(32), ADDRESS)
-    link = Link(role, ADDRESS, KEY, bytes(32))
-    if role == POLE:
+    line = line_of(role, shared, 115200, ADDRESS)
+    link = LINKS[role](ADDRESS, KEY, bytes(32))
+    if isinstance(link, PoleLink):
         link.begin(1, 1)
     for now, part in enumerate(parts):
         for frame in line.feed(part, now):
@@ -136,7 +137,7 @@ def test_memory_stays_bounded_under_a_flood() -> None:
             sizes.append((len(end.counts), len(talk.inbox), [len(lane.queue) for lane in talk.lanes]))
         assert sizes[0] == sizes[1] == sizes[2]
     assert pair.agent._pending is None or len(pair.agent._pending.inbox) == 0
-    line = Line(True, 115200, AGENT, bytes(32))
+    line = AgentLine(True, 115200)
     for _ in range(1000):
         line.feed(b"\x55" * 997, 0)
     assert line._decoder.partial <= MAX_RAW + 1

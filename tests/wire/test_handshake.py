@@ -6,12 +6,15 @@ import copy
 from collections import Counter
 
 import pytest
+from tests.wire.ends import LINKS
 from tests.wire.pair import ADDRESS, DOWN, INCARNATION, KEY, UP, Pair, frames_of
 
 from sos_wire import handshake
+from sos_wire.agent_end import AgentLink
 from sos_wire.frame import EVERYBODY, HELLO, TALK_DOWN, TALK_UP, WELCOME, WHO, build
 from sos_wire.handshake import AGENT, OWN_EVENTS, POLE, TABLES, read_hello, who
 from sos_wire.link import LINK_LOST_MS, LIVE, REFUSALS, Link
+from sos_wire.pole_end import PoleLink
 from sos_wire.seal import Seal
 
 EVENTS = {POLE: ("begin", "lost", "who", "welcome", "talk"), AGENT: ("lost", "hello", "talk", "first_talk", "stray")}
@@ -51,13 +54,13 @@ def test_the_table_is_whole(role: int) -> None:
 
 @pytest.mark.parametrize(("role", "state", "event"), UNLISTED_OWN)
 def test_our_own_impossible_event_raises_and_changes_nothing(role: int, state: str, event: str) -> None:
-    link = Link(role, ADDRESS, KEY, b"s" * 32)
+    link = LINKS[role](ADDRESS, KEY, b"s" * 32)
     link.state = state
     before = snapshot(link)
     with pytest.raises(ValueError, match=f"{event} in state {state}"):
         link._move(event)
     assert snapshot(link) == before
-    if event == "begin" and role == POLE:
+    if event == "begin" and isinstance(link, PoleLink):
         with pytest.raises(ValueError, match="begin"):
             link.begin(1, 1)
         assert snapshot(link) == before
@@ -71,7 +74,7 @@ def seal_of(name: str, link: Link) -> Seal:
 def test_a_peers_impossible_message_is_refused_counted_and_changes_nothing(role: int) -> None:
     """Every kind of frame in every state in which the table does not list it, perfectly sealed where one can be."""
     zero = Seal(bytes(32))
-    link = Link(role, ADDRESS, KEY, b"s" * 32)
+    link = LINKS[role](ADDRESS, KEY, b"s" * 32)
     hello, welcome = seal_of("sos hello", link), seal_of("sos welcome", link)
     frames = {
         POLE: [
@@ -95,7 +98,7 @@ def test_a_peers_impossible_message_is_refused_counted_and_changes_nothing(role:
                 continue
             if reason == "session" and state == "open":
                 continue
-            link = Link(role, ADDRESS, KEY, b"s" * 32)
+            link = LINKS[role](ADDRESS, KEY, b"s" * 32)
             link.state = state
             before = snapshot(link)
             link.receive(frames_of(build(kind, ADDRESS, 9, 1, 1, body, seal))[0], 10)
@@ -129,7 +132,7 @@ def test_a_lost_welcome_is_said_again_and_opens_one_session() -> None:
 def test_a_restarted_pole_opens_anew_and_the_old_session_is_dead() -> None:
     pair = Pair().open()
     old = pair.sent[UP][-1]
-    pair.pole = Link(POLE, ADDRESS, KEY, b"q" * 32)
+    pair.pole = PoleLink(ADDRESS, KEY, b"q" * 32)
     pair.pole.begin(INCARNATION, 2)
     pair.run(1500)
     assert pair.agent.opened == 2 and pair.agent.peer == (INCARNATION, 2)
@@ -140,7 +143,7 @@ def test_a_restarted_pole_opens_anew_and_the_old_session_is_dead() -> None:
 def test_a_restarted_agent_asks_and_is_answered_within_a_beat() -> None:
     pair = Pair().open()
     pair.run(500)
-    pair.agent = Link(AGENT, ADDRESS, KEY, b"b" * 32)
+    pair.agent = AgentLink(ADDRESS, KEY, b"b" * 32)
     pair.run(100)
     assert pair.agent.up and pair.pole.up and (pair.pole.opened, pair.pole.losses) == (2, 0)
 
@@ -228,7 +231,7 @@ def test_a_welcome_that_comes_too_late_opens_nothing() -> None:
     """Within a session the answer to a call is waited for no longer than a second: none can be kept for later."""
     pair = Pair().open()
     pair.run(500)
-    pair.agent = Link(AGENT, ADDRESS, KEY, b"b" * 32)
+    pair.agent = AgentLink(ADDRESS, KEY, b"b" * 32)
     pair.deaf.add(pair.pole)
     pair.hear(pair.pole, who(ADDRESS))
     pair.run(100)
@@ -241,7 +244,7 @@ def test_a_welcome_that_comes_too_late_opens_nothing() -> None:
 def test_who_to_everybody_is_answered_after_a_random_wait() -> None:
     waits = set()
     for seed in range(20):
-        pole = Link(POLE, ADDRESS, KEY, bytes([seed]) * 32)
+        pole = PoleLink(ADDRESS, KEY, bytes([seed]) * 32)
         pole.begin(1, 1)
         while pole.poll(0, 0) is None:
             pole._call_at = 0  # the first call is not what is measured

@@ -10,18 +10,19 @@ SCRIPT = """
 import gc
 # ---
 before = gc.mem_alloc()
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.messages import Press, unpack
 # ---
 print("code", gc.mem_alloc() - before)
 before = gc.mem_alloc()
-pole = Link(POLE, 7, bytes(range(32)), b"p" * 32)
-line = Line(True, 115200, POLE, b"1" * 32, 7)
+pole = PoleLink(7, bytes(range(32)), b"p" * 32)
+line = PoleLine(True, 115200, 7)
 # ---
 print("objects", gc.mem_alloc() - before)
-agent = Link(AGENT, 7, bytes(range(32)), b"a" * 32)
-wire = Line(False, 115200, AGENT, b"2" * 32)
+agent = AgentLink(7, bytes(range(32)), b"a" * 32)
+wire = AgentLine(False, 115200)
 pole.begin(1, 1)
 
 def turn(now):

@@ -8,11 +8,11 @@ import hmac
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.wire.ends import line_of
 from tests.wire.pair import Pair
 
+from sos_wire.handshake import AGENT, POLE
 from sos_wire.lanes import MAX_TIMEOUT_MS, MIN_TIMEOUT_MS, NEVER, WINDOW, Lane, Pace
-from sos_wire.line import Line
-from sos_wire.link import AGENT, POLE
 from sos_wire.seal import Seal, Stream, derive
 from sos_wire.ticks import TICKS_MASK, ticks_add, ticks_diff
 
@@ -105,7 +105,7 @@ def test_a_line_drops_its_own_direction_and_counts() -> None:
     pair = Pair().open()
     up, down = pair.sent[0][-1], pair.sent[1][-1]
     for role, own, other in ((POLE, up, down), (AGENT, down, up)):
-        line = Line(False, 115200, role, bytes(32))
+        line = line_of(role, False, 115200, 1)
         assert len(line.feed(own + other + own, 0)) == 1
         assert line.counts["reflected"] == 2 and line.bad == 0
         line.feed(b"\x05\x41\0" + b"\x02\x41\0" + b"\x55" * 300 + b"\0", 0)

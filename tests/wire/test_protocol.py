@@ -9,10 +9,12 @@ from tests.wire import reference
 from tests.wire.draw_protocol import PROTOCOL, drawn
 from tests.wire.pair import frames_of
 
+from sos_wire.agent_end import AgentLink
 from sos_wire.frame import HEADER, HEADER_BYTES, MAX_BODY, MAX_RAW
 from sos_wire.handshake import who
-from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.link import LIVE, Link
 from sos_wire.messages import Press, Progress, Status, unpack
+from sos_wire.pole_end import PoleLink
 from sos_wire.seal import Stream
 from sos_wire.talk import MAX_PAYLOAD, MAX_STATUS
 
@@ -71,7 +73,7 @@ def test_the_code_says_the_example() -> None:
     """Two real Links hold the conversation of the example, at its times."""
     wires = [bytes.fromhex(frame["wire"]) for frame, _key in FRAMES]
     key = bytes.fromhex(KEYS["pole's key"])
-    pole, agent = Link(POLE, 2, key, bytes(32)), Link(AGENT, 2, key, bytes(32))
+    pole, agent = PoleLink(2, key, bytes(32)), AgentLink(2, key, bytes(32))
     agent._stream = Drawn(bytes(32))
     pole.begin(0x1122334455667788, 3, b"\0\1\0")
     status = Status("in_service", 12100, 315, "power_on", blind_ms=40, version=b"\0\1\0")

@@ -9,8 +9,9 @@ import pytest
 from tests.wire.pair import ADDRESS, DOWN, UP, Pair, frames_of
 
 from sos_wire.frame import TALK_DOWN, TALK_UP, build, wrap
-from sos_wire.link import BACKLOG, LIVE, Link
+from sos_wire.link import BACKLOG, LIVE
 from sos_wire.messages import Service
+from sos_wire.pole_end import PoleLink
 from sos_wire.seal import Seal
 from sos_wire.talk import MAX_PAYLOAD, MAX_STATUS
 
@@ -321,4 +322,4 @@ def test_a_link_uses_up_its_numbers_and_opens_a_new_session() -> None:
 
 
 def test_links_share_nothing() -> None:
-    assert Link(0, 1, bytes(32), bytes(32)).counts is not Link(0, 1, bytes(32), bytes(32)).counts
+    assert PoleLink(1, bytes(32), bytes(32)).counts is not PoleLink(1, bytes(32), bytes(32)).counts

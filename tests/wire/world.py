@@ -9,9 +9,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sos_wire.line import Line
-from sos_wire.link import AGENT, BACKLOG, LIVE, POLE, Link
+from tests.wire.ends import LINKS, line_of
+
+from sos_wire.handshake import AGENT, POLE
+from sos_wire.link import BACKLOG, LIVE, Link
 from sos_wire.messages import Detail, Press, Progress, Status, unpack
+from sos_wire.pole_end import PoleLink
 from sos_wire.ticks import TICKS_MASK
 
 INCARNATION = 0x1122334455667788
@@ -64,17 +67,19 @@ class End:
         self.role = role
         self.latency_ms = rng.randint(1, 3 if role == AGENT else 2)  # the loop's turn; the agent's USB adapter too
         self.jitter_ms = jitter_ms  # and up to so much more, each time anew
-        self.line = Line(shared, baud, role, rng.randbytes(32), addresses[0])
-        self.links = {address: Link(role, address, key_of(address), rng.randbytes(32)) for address in addresses}
+        self.line = line_of(role, shared, baud, addresses[0])
+        self.links = {address: LINKS[role](address, key_of(address), rng.randbytes(32)) for address in addresses}
         self.incoming: list[tuple[int, bytes]] = []
         self.on_message: Callable[[int, int, bytes, int], None] = lambda address, lane, payload, now: None
         self.origin_ms = 0  # of this end's ticks
         self._turn = 0
 
     @property
-    def link(self) -> Link:
-        """The only Link of a pole."""
-        return next(iter(self.links.values()))
+    def link(self) -> PoleLink:
+        """The only link of a pole."""
+        link = next(iter(self.links.values()))
+        assert isinstance(link, PoleLink)
+        return link
 
     def ticks(self, now: int) -> int:
         """This end's own wrapping clock."""

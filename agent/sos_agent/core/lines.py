@@ -10,8 +10,9 @@ from sos_agent.core.events import PoleConfig
 from sos_agent.core.ports import Port, Ports, Seat
 from sos_agent.core.uptime import Uptime
 from sos_contract.stages import HELD
+from sos_wire.agent_end import AgentLink
 from sos_wire.frame import HELLO, Frame
-from sos_wire.handshake import AGENT, read_hello
+from sos_wire.handshake import read_hello
 from sos_wire.link import LIVE, Link
 from sos_wire.messages import Progress, Service
 from sos_wire.ticks import TICKS_MASK
@@ -90,7 +91,7 @@ class Lines:
         for seat in self.ports.seats.values():
             ends = self._on.setdefault(seat.line.name, {})
             for config in seat.line.poles:
-                link = Link(AGENT, config.address, config.key, context.random.take(32))
+                link = AgentLink(config.address, config.key, context.random.take(32))
                 ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
         self.happenings: list[Happening] = []
         self._other_key: set[str] = set()  # poles in whose place somebody with another key was heard

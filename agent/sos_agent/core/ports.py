@@ -13,7 +13,8 @@ from sos_agent.core.context import Context
 from sos_agent.core.effects import ClosePort, OpenPort, WriteBytes
 from sos_agent.core.events import Candidate, LineConfig
 from sos_agent.core.table import Table
-from sos_wire.handshake import AGENT, who
+from sos_wire.agent_end import AgentLine
+from sos_wire.handshake import who
 from sos_wire.line import Line
 from sos_wire.ticks import TICKS_MASK
 
@@ -222,7 +223,7 @@ class Ports:
 
     def _open(self, seat: Seat, name: str) -> Port:
         line = seat.line
-        port = Port(name, seat, Line(line.shared, line.baud, AGENT, self._context.random.take(32)))
+        port = Port(name, seat, AgentLine(line.shared, line.baud))
         self.by_name[name] = port
         self._context.emit(OpenPort(name, line.baud))
         return port

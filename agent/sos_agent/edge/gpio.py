@@ -24,9 +24,7 @@ from sos_pole.journal import SECTOR, Flash, Journal
 from sos_pole.pole import Pole
 from sos_pole.runs import BLIND_MS, IDLE, PRESSED, SAMPLE_MS, Runs
 from sos_pole.senses import Readings
-from sos_wire.handshake import POLE
-from sos_wire.line import Line
-from sos_wire.link import Link
+from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.ticks import TICKS_MASK
 
 REST_MS = 100  # ten looks a second cost 0.15 % of a core; a finger's press lasts longer even if its edge gets lost
@@ -191,8 +189,8 @@ class OwnButton:
         self._loop = asyncio.get_running_loop()
         self._pins = pins
         self._flash = flash
-        self._line = Line(False, LOCAL_BAUD, POLE, os.urandom(32))
-        link = Link(POLE, LOCAL_ADDRESS, key, os.urandom(32))
+        self._line = PoleLine(False, LOCAL_BAUD, LOCAL_ADDRESS)
+        link = PoleLink(LOCAL_ADDRESS, key, os.urandom(32))
         self._pole = Pole(Journal(flash, os.urandom(16)), link, self._line, 1, "power_on")
         self._readings = Readings()
         self._received = bytearray()

@@ -8,9 +8,10 @@ from sos_pole.journal import Journal
 from sos_pole.pole import Pole
 from sos_pole.runs import IDLE, PRESSED, SAMPLE_MS, Sampler
 from sos_pole.senses import Readings
-from sos_wire.line import Line
-from sos_wire.link import AGENT, LIVE, POLE, Link
+from sos_wire.agent_end import AgentLine, AgentLink
+from sos_wire.link import LIVE
 from sos_wire.messages import Press, Progress, Service, unpack
+from sos_wire.pole_end import PoleLine, PoleLink
 
 KEY = b"0123456789abcdef0123456789abcdef"
 MASK = 0x3FFFFFFF
@@ -45,13 +46,13 @@ class World:
     def __init__(self) -> None:
         self.now = 0
         self.uptime_ms = 0
-        self.pole = Pole(Journal(Flash(), KEY[:16]), Link(POLE, 1, KEY, KEY), Line(False, 115200, POLE, KEY))
+        self.pole = Pole(Journal(Flash(), KEY[:16]), PoleLink(1, KEY, KEY), PoleLine(False, 115200, 1))
         self.pole.start(0)
         self.sampler = Sampler()
         self.runs = [self.sampler.take()]
         self.readings = Readings()
-        self.link = Link(AGENT, 1, KEY, KEY)
-        self.line = Line(False, 115200, AGENT, KEY)
+        self.link = AgentLink(1, KEY, KEY)
+        self.line = AgentLine(False, 115200)
         self.down = b""
         self.due = 0  # milliseconds until the agent's link wants to speak
         self.opened = 0
