@@ -7,13 +7,12 @@ not of the protocol were read in mosquitto's sources or seen in it; tests/sim ho
 from __future__ import annotations
 
 import random
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sos_edge.mqtt import KEEPALIVE_S
 from sos_sim.world.network import SECOND_US, Call, Path
+from sos_sim.world.session import Session, Will, matches
 
 if TYPE_CHECKING:
     from sos_sim.trace import Trace
@@ -22,192 +21,11 @@ if TYPE_CHECKING:
 
 # (at_us, client, topic, payload, retain) of each message that the broker takes.
 Record = Callable[[int, str, str, bytes, bool], object]
-Will = tuple[str, bytes]
 
-# mosquitto's defaults: messages to one client that wait for its acknowledgement, and behind these; more are dropped.
-MAX_IN_FLIGHT, MAX_QUEUED = 20, 1000
 # The retained messages are written this often, and at an end in order.
 AUTOSAVE_US = 1800 * SECOND_US
-# mosquitto looks for silent clients each 6 s and counts whole seconds: it is silent after 1.5 x keep-alive and one.
-LOOK_US = 6 * SECOND_US
-SILENT_S = KEEPALIVE_S * 3 // 2
 # Topics whose receivers are remembered; an attacker may publish to any number of them.
 MAX_KNOWN_TOPICS = 4096
-
-
-class Session:
-    """The broker's end of one connection. The public methods are packets that arrive from the client."""
-
-    __slots__ = (
-        "_broker", "_in_flight", "_in_us", "_look", "_loop", "_path", "_peer", "_will", "acks", "client_id", "filters",
-        "open", "queue",
-    )  # fmt: skip
-
-    def __init__(self, broker: Broker, peer: Connection, path: Path) -> None:
-        self._broker = broker
-        self._peer = peer
-        self._path = path
-        self._loop = path.loop
-        self._will: Will | None = None
-        self._in_us = path.loop.now_us
-        self._in_flight = 0
-        self._look: list[object] | None = None
-        self.open = True
-        self.client_id = ""  # until CONNECT has come
-        self.filters: dict[str, None] = {}
-        self.acks: deque[int] = deque()  # when acknowledgements arrive that need no call of their own
-        self.queue: deque[tuple[str, bytes, bool]] = deque()
-
-    # --- packets
-
-    def connect(self, client_id: str, will: Will | None) -> None:
-        if self._takes(partial(self.connect, client_id, will)):
-            self.client_id, self._will = client_id, will
-            self._broker.admit(self)
-            self._peer.down.send(self._peer.connack)
-            if self._path.odd:
-                self.watch()
-
-    def subscribe(self, filters: Iterable[str]) -> None:
-        """SUBACK is not modelled: nobody waits for it, and this broker refuses none."""
-        if self._takes(partial(self.subscribe, filters)):
-            for one in filters:
-                self.filters[one] = None
-                self._broker.forget_matches()
-                for topic, payload in list(self._broker.retained.items()):
-                    if matches(one, topic):
-                        self.push(topic, payload, True, 1)
-
-    def publish(self, mid: int, topic: str, payload: bytes, retain: bool) -> None:
-        broker = self._broker
-        if broker.frozen or not self.open:
-            self._takes(partial(self.publish, mid, topic, payload, retain))
-            return
-        self._in_us = self._loop.now_us
-        if broker.routes:
-            broker.route(self.client_id, topic, payload, retain, 1)
-        if broker.acknowledges:
-            self._peer.down.send(partial(self._peer.puback, mid))
-
-    def acked(self) -> None:
-        """PUBACK of a message that we sent; one that is older than the window is a copy's and counts for nothing."""
-        if self._takes(self.acked):
-            self._in_flight = max(0, self._in_flight - 1)
-            while self.queue and self._in_flight < MAX_IN_FLIGHT:
-                self._send(*self.queue.popleft())
-
-    def ping(self) -> None:
-        if self._takes(self.ping):
-            self._peer.down.send(self._peer.pong)
-
-    def disconnect(self) -> None:
-        """DISCONNECT, then the end of the connection."""
-        if self._broker.frozen:
-            self._broker.hear(self.disconnect)
-        else:
-            self._will = None
-            self._end()
-
-    def broken(self) -> None:
-        """The connection has ended without a DISCONNECT."""
-        if self._broker.frozen:
-            self._broker.hear(self.broken)
-        else:
-            self._end()
-
-    # --- the broker's side
-
-    def push(self, topic: str, payload: bytes, retained: bool, qos: int) -> None:
-        """Send it to the client, or queue it behind what waits for its acknowledgement, or drop it."""
-        if not qos:
-            packet = partial(self._peer.message, topic, payload, retained, 0)
-            self._peer.down.send(packet, len(topic) + len(payload))
-            return
-        acks, now_us = self.acks, self._loop.now_us
-        while acks and acks[0] <= now_us:
-            acks.popleft()
-            self._in_flight -= 1
-        if self._in_flight < MAX_IN_FLIGHT:
-            self._send(topic, payload, retained)
-        elif len(self.queue) < MAX_QUEUED:
-            self.queue.append((topic, payload, retained))
-            while acks:  # from now on each of them lets another message go
-                self._loop.at(acks.popleft(), self.acked)
-        else:
-            self._broker.dropped += 1
-
-    def take_over(self) -> None:
-        """Another connection of the same client has come."""
-        self._end(told=True)
-
-    def abort(self, *, told: bool) -> None:
-        """The broker is gone: no will, and only a kernel that still runs tells the client."""
-        self._will = None
-        self._end(told=told)
-
-    def watch(self) -> None:
-        """Something is odd, or the client is gone: look for its silence."""
-        if self.open and self.client_id and self._look is None:
-            self._peer.settle()
-            self._in_us = max(self._in_us, self._peer.out_us)
-            self._look_later()
-
-    def is_silent(self) -> bool:
-        return self._loop.now_us // SECOND_US - self._in_us // SECOND_US > SILENT_S
-
-    def expire(self) -> None:
-        """Too long without a packet."""
-        self._end(told=True)
-
-    def say_will(self) -> None:
-        """The will, if there still is one; it is said once."""
-        will, self._will = self._will, None
-        if will is not None:
-            self._broker.say_will(self.client_id, will)
-
-    def _send(self, topic: str, payload: bytes, retained: bool) -> None:
-        self._in_flight += 1
-        packet = partial(self._peer.message, topic, payload, retained, 1)
-        self._peer.down.send(packet, len(topic) + len(payload))
-
-    def _takes(self, again: Call) -> bool:
-        if self._broker.frozen:
-            self._broker.hear(again)
-            return False
-        if not self.open:
-            if self._broker.powered:
-                self._peer.down.send(self._peer.broken)  # RST: nobody has this connection any more
-            return False
-        self._in_us = self._loop.now_us
-        return True
-
-    def _end(self, *, told: bool = False) -> None:
-        if not self.open:
-            return
-        self.open = False
-        if self._look is not None:
-            self._loop.cancel(self._look)
-        self._broker.forget(self)
-        self.say_will()
-        if told:
-            self._peer.down.close(self._peer.broken)
-        else:
-            self._peer.down.sever()
-
-    def _look_later(self) -> None:
-        began_us = self._broker.began_us
-        silent_us = (self._in_us // SECOND_US + SILENT_S + 1) * SECOND_US
-        looks = max(0, -(-(silent_us - began_us) // LOOK_US))
-        self._look = self._loop.at(max(began_us + looks * LOOK_US, self._loop.now_us + 1), self._looked)
-
-    def _looked(self) -> None:
-        self._look = None
-        if self._broker.frozen:
-            self._look = self._loop.after(LOOK_US, self._looked)
-        elif self.is_silent():
-            self.expire()
-        elif self._path.odd or not self._peer.open:
-            self._look_later()
 
 
 class Broker:
@@ -238,8 +56,8 @@ class Broker:
     # --- life
 
     def start(self, cause: str = "start") -> None:
-        """With what its store held."""
-        assert not self.running
+        """With what its store held; the machine is on from now on."""
+        assert not self.running, f"{self.part} runs already"
         self.running = self.powered = True
         self.began_us = self.loop.now_us
         self.retained = dict(self._saved)
@@ -248,7 +66,9 @@ class Broker:
         self._changed()
 
     def stop(self) -> None:
-        """SIGTERM: wills are said, the store is written, connections end."""
+        """SIGTERM: wills are said, the store is written, connections end. A frozen one does not hear it."""
+        if not self.running or self.frozen:
+            return
         for session in list(self._by_id.values()):
             session.say_will()
         self._saved = dict(self.retained)
@@ -264,15 +84,20 @@ class Broker:
         self._settle_store(keep_store)
         self.powered = False
         self._die("power", told=False)
+        self._changed()  # a machine may go off whose broker did not run
 
     def freeze(self) -> None:
         """SIGSTOP: the kernel takes connections and bytes, and nobody answers."""
+        if not self.running or self.frozen:
+            return
         self.frozen = True
         self._say("down", "freeze")
         self._changed()
 
     def thaw(self) -> None:
         """SIGCONT: mosquitto looks for silent clients first, and only then reads what they have sent meanwhile."""
+        if not self.frozen:
+            return
         self.frozen = False
         self._say("up", "thaw")
         for session in [one for one in self._by_id.values() if one.is_silent()]:
@@ -316,6 +141,8 @@ class Broker:
 
     def route(self, client_id: str, topic: str, payload: bytes, retain: bool, qos: int) -> None:
         """Take a message and pass it on to all that subscribed to its topic."""
+        if not self.routes:
+            return
         self.messages += 1
         if self.record is not None:
             self.record(self.loop.now_us, client_id, topic, payload, retain)
@@ -384,7 +211,7 @@ class Broker:
     def _settle_store(self, keep_store: bool) -> None:
         if not keep_store:
             self._saved = {}
-        elif self.loop.now_us >= self._save_us:
+        elif self.running and self.loop.now_us >= self._save_us:
             self.save()
 
     def _say_will(self, client_id: str, will: Will, began_us: int) -> None:
@@ -392,7 +219,8 @@ class Broker:
             self.route(client_id, will[0], will[1], True, 1)
 
     def _die(self, cause: str, *, told: bool) -> None:
-        assert self.running
+        if not self.running:
+            return
         self.running = self.frozen = False
         self._heard.clear()
         for session in list(self._sessions):
@@ -409,16 +237,3 @@ class Broker:
 
     def _attacked(self, who: str, words: str) -> None:
         self._trace.say(self.loop.now_us, "attack", self.part, f"{who} {words}")
-
-
-def matches(wanted: str, topic: str) -> bool:
-    """Whether a subscription's filter takes a topic: + stands for one level, # for all that follow, $ is apart."""
-    if topic.startswith("$") and not wanted.startswith("$"):
-        return False
-    filters, levels = wanted.split("/"), topic.split("/")
-    for at, one in enumerate(filters):
-        if one == "#":
-            return True
-        if at >= len(levels) or one not in ("+", levels[at]):
-            return False
-    return len(filters) == len(levels)

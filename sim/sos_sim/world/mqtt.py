@@ -24,7 +24,7 @@ from sos_edge.mqtt import (
 from sos_sim.world.network import SECOND_US, Call, Host, Path, Pipe
 
 if TYPE_CHECKING:
-    from sos_sim.world.broker import Session
+    from sos_sim.world.session import Session
 
 STEP_US = int(STEP_TIMEOUT_S * SECOND_US)
 KEEPALIVE_US = KEEPALIVE_S * SECOND_US
@@ -162,8 +162,8 @@ class Connection:
             self._host.hear(self._looked)
             return
         self._look = None
-        if not self.open or (not self._path.odd and self._ping_us is None):
-            return
+        if not self.open or (not self._path.odd and self._ping_us is None and self.session.open):
+            return  # all is well again: nothing that a look would change
         now_us = self._loop.now_us
         if self._ping_us is not None and now_us - self._ping_us >= KEEPALIVE_US:
             self.close(self.session.broken)

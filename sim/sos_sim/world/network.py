@@ -57,7 +57,7 @@ class Pipe:
         loop = self._loop
         due_us = loop.now_us + path.latency_us + int(path.random() * path.jitter_us)
         if path.odd:
-            if self._held or path.blocked(up=self.up):
+            if path.blocked(up=self.up):
                 self._hold(packet)
                 return
             due_us = path.slowed(due_us, size + OVERHEAD_BYTES, up=self.up)
