@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from sos_edge.sqlite import Failure, Job
@@ -51,14 +52,12 @@ class Inbox:
         self._deliver = deliver
         self._trace = trace
         disk.lock(self, "station")
-        try:
+        with ExitStack() as undo:
+            undo.callback(disk.unlock)
             connection, self.aside = disk.open(SCHEMA, VERSION)
-            disk.check()
-            fresh = f"{rng.getrandbits(64):016x}"
-            self.incarnation = identify(connection, disk.inode, fresh=fresh, damaged=bool(self.aside), wall_ms=wall_ms)
-        except BaseException:
-            disk.unlock()
-            raise
+            undo.pop_all()
+        fresh = f"{rng.getrandbits(64):016x}"
+        self.incarnation = identify(connection, disk.inode, fresh=fresh, damaged=bool(self.aside), wall_ms=wall_ms)
         self._connection = connection
         self._writer = DiskWriter(loop, disk, connection, self._on_disk)
         self._results: list[tuple[StoreEffect, Outcome]] = []

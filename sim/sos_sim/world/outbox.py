@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 from sos_agent.core import effects, events
@@ -51,13 +52,11 @@ class Outbox:
         self._point = point
         self._broken = broken
         disk.lock(self, "agent")
-        try:
+        with ExitStack() as undo:
+            undo.callback(disk.unlock)
             connection, aside = disk.open(tables.SCHEMA, tables.VERSION)
-            disk.check()
-            self.contents = tables.load(connection, f"{rng.getrandbits(64):016x}", aside)
-        except BaseException:
-            disk.unlock()
-            raise
+            undo.pop_all()
+        self.contents = tables.load(connection, f"{rng.getrandbits(64):016x}", aside)
         self.incarnation = self.contents.outbox
         self._pieces = PIECES  # of the reserve
         self._room = 0  # alarms for which a piece was given
