@@ -1,0 +1,152 @@
+"""A cable that is recorded in the virtual zone is known by what was wrong with it, and a bad record is one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sos_agent.core import effects, events
+from sos_contract.errors import UserError
+from sos_contract.site import find_site, read_site
+from sos_sim.record import Happened, Record, diagnose, read_record
+from sos_sim.replay import Spell, spells_of
+from sos_sim.trace import Trace
+from sos_sim.world.wire import Wire
+from sos_sim.world.zone import Zone
+
+SITE = read_site(find_site("betong"))
+
+
+def recorded(folder: Path, point: str, seconds: float, ail: Callable[[Wire], object]) -> Path:
+    """What the agent of that point would have recorded of a cable that ails so."""
+    zone = Zone(SITE, 3, Trace())
+    zone.start()
+    assert zone.run_until(zone.in_service, 30)
+    line = SITE.find_point(point).line[0]
+    serial, began_us = zone.serials[point], zone.loop.now_us
+    lines = [f"safezone record 1 {point}", "0 began 1800000000000", f"0 port 0 {line.baud} {line.port}"]
+    deliver, carry_out = serial.deliver, serial.carry_out
+
+    def hear(event: events.Event) -> None:
+        if isinstance(event, events.PortBytes):
+            lines.append(f"{zone.loop.now_us - began_us} in 0 {event.data.hex()}")
+        deliver(event)
+
+    def say(effect: effects.WriteBytes) -> None:
+        lines.append(f"{zone.loop.now_us - began_us} out 0 {effect.data.hex()}")
+        carry_out(effect)
+
+    serial.deliver = hear
+    zone.agents[point]._does[effects.WriteBytes] = say
+    ail(zone.wires[line.port])
+    zone.run_s(seconds)
+    path = folder / f"{point}.record"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def ails(folder: Path, ail: Callable[[Wire], object], point: str = "merlin", seconds: float = 100) -> list[Spell]:
+    record = read_record(recorded(folder, point, seconds, ail))
+    return spells_of(diagnose(record.ports[0]))
+
+
+def chance(spells: list[Spell], name: str, seconds: float = 100) -> float:
+    """The mean over the whole record."""
+    return (
+        sum(
+            float(spell.arguments[0][1]) * (spell.until_us - spell.from_us) / 1e6
+            for spell in spells
+            if spell.name == name
+        )
+        / seconds
+    )
+
+
+@pytest.mark.parametrize("point", ["merlin", "clock-tower"])
+def test_a_good_cable_ails_nothing(tmp_path: Path, point: str) -> None:
+    assert ails(tmp_path, lambda _wire: None, point) == []
+
+
+def test_losses_are_found_about_as_often_as_they_were(tmp_path: Path) -> None:
+    spells = ails(tmp_path, lambda wire: setattr(wire, "loss", 0.2))
+    assert {spell.name for spell in spells} <= {"wire-loss", "wire-half-cut"}
+    assert 0.1 < chance(spells, "wire-loss") < 0.3
+
+
+def test_doubles_noise_and_delay_are_told_apart(tmp_path: Path) -> None:
+    spells = ails(tmp_path, lambda wire: setattr(wire, "duplicate", 0.3))
+    assert {spell.name for spell in spells} == {"wire-duplicates"}
+    spells = ails(tmp_path, lambda wire: setattr(wire, "noise_per_s", 3.0))
+    assert chance(spells, "wire-noise") > 0.5 and chance(spells, "wire-loss") < 0.05
+    spells = ails(tmp_path, lambda wire: setattr(wire, "delay_us", 200_000))
+    assert {spell.name for spell in spells} == {"wire-delay"}
+    assert all(100 <= float(spell.arguments[0][1]) <= 200 for spell in spells)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_cut_of_one_wire_is_found_with_its_times(tmp_path: Path, direction: str) -> None:
+    def cut(wire: Wire) -> None:
+        wire._loop.after(20_000_000, lambda: setattr(wire, f"cut_{direction}", True))
+        wire._loop.after(26_000_000, lambda: setattr(wire, f"cut_{direction}", False))
+
+    spells = ails(tmp_path, cut, seconds=60)
+    assert [(spell.name, spell.arguments) for spell in spells] == [("wire-half-cut", (("direction", direction),))]
+    assert 17.5 < spells[0].from_us / 1e6 < 22.6 and 25 < spells[0].until_us / 1e6 < 28
+
+
+def test_a_spoilt_number_is_no_loss_of_many() -> None:
+    """One header whose number was spoilt in a way that looks right must not make a hundred frames lost."""
+    good = [Happened(second * 1_000_000, "good", 1) for second in range(10)]
+    assert spells_of([*good, Happened(4_500_000, "garbled", 1)])[0] == Spell(
+        0, 10_000_000, "wire-flips", (("probability", 0.09),)
+    )
+
+
+def test_flips_do_not_look_like_a_cable_that_loses_nearly_all(tmp_path: Path) -> None:
+    record = read_record(recorded(tmp_path, "merlin", 200, lambda wire: setattr(wire, "flip", 0.2)))
+    counts = Counter(one.what for one in diagnose(record.ports[0]))
+    assert counts["lost_up"] < 0.3 * counts["good"] and counts["garbled"] + counts["noise"] > 0
+
+
+HEAD = "safezone record 1 merlin\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a record: it does not begin with 'safezone record'; name a file of agent --record"),
+        ("hello\n", "not a record: it does not begin with 'safezone record'; name a file of agent --record"),
+        ("safezone record 2 merlin\n", "version 2 of the record is unknown here; this release reads version 1: "
+         "play it with the release that wrote it"),
+        (HEAD + "5 in 0 00\n", "no line of a record: '5 in 0 00'"),
+        (HEAD + "0 port 0 115200 a\n5 in 0 xx\n", "no line of a record: '5 in 0 xx'"),
+        (HEAD + "five in 0 00\n", "no line of a record: 'five in 0 00'"),
+        (HEAD + "5 dance 1 2\n", "no line of a record: '5 dance 1 2'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_record_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "merlin.record"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_record(path)
+    assert str(error.value).endswith(words) and str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read the record \(No such file or directory\)"):
+        read_record(tmp_path / "none")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="it is no text"):
+        read_record(tmp_path / "binary")
+
+
+def test_a_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "merlin.record"
+    path.write_text(HEAD + "0 port 0 115200 /dev/ttyUSB0\n7 in 0 0001\n8 level 1 own-1\n9 in 0 00")
+    record: Record = read_record(path)
+    assert record.ports[0].pieces == [(7, True, b"\x00\x01")] and record.until_us == 8
+    assert record.levels == {"own-1": [(8, 1)]}
