@@ -82,19 +82,24 @@ def open_database(
         ) from None
 
 
-def check_database(path: Path) -> str:
-    """What is wrong with the database at ``path``, in words; empty if nothing. Changes nothing."""
+def check_database(path: Path, version: int = 1) -> str:
+    """Why ``open_database`` would not take the file at ``path``, in words; empty if it would. Changes nothing."""
     if not path.exists():
         return ""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
         try:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            stands = connection.execute("PRAGMA user_version").fetchone()[0]
         finally:
             connection.close()
     except sqlite3.Error as error:
         return str(error)
-    return "" if found == "ok" else str(found)
+    return _too_new(stands, version) if found == "ok" else str(found)
+
+
+def _too_new(stands: int, version: int) -> str:
+    return f"made by a newer release (version {stands}, ours is {version})" if stands > version else ""
 
 
 class _DamagedError(sqlite3.DatabaseError):
@@ -116,8 +121,8 @@ def _open(path: Path, schema: str, version: int, verify: Callable[[sqlite3.Conne
         if found != "ok":
             raise _DamagedError(str(found))
         stands = connection.execute("PRAGMA user_version").fetchone()[0]
-        if stands > version:
-            raise _DamagedError(f"made by a newer release (version {stands}, ours is {version})")
+        if too_new := _too_new(stands, version):
+            raise _DamagedError(too_new)
         if stands < version:
             # One transaction: a power cut leaves either no table or all of them.
             connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\n;PRAGMA user_version={version};\nCOMMIT;")

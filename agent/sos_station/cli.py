@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ import typer
 
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.payloads import AlarmView, ChangeView, DeskAnswer, DeskRequest, encode
-from sos_contract.site import find_site, nearest, read_site
+from sos_contract.site import Site, find_site, nearest, read_site
 from sos_contract.stages import DISPOSITIONS, RECEIVED
 from sos_wire.messages import STAGES
 
@@ -69,6 +70,7 @@ def register(app: typer.Typer) -> None:
 
 def station(
     site: SiteOption = "betong",
+    check: Annotated[bool, typer.Option("--check", help="Say what would fail, a line each, and end.")] = False,
     log: Annotated[str, typer.Option(help="info, warning or error.")] = "info",
 ) -> None:
     """Run the receiving end: take alarms from every broker of the site, keep them, answer officers."""
@@ -77,10 +79,24 @@ def station(
 
     path = find_site(site)
     found = read_site(path)
+    if check:
+        _check(found, path.parent)
+        return
     if log not in ("debug", "info", "warning", "error"):
         raise UserError(f"unknown log level '{log}'{nearest(log, ('debug', 'info', 'warning', 'error'))}")
     logging.set_up(log)
     app.run(found, path.parent)
+
+
+def _check(site: Site, folder: Path) -> None:
+    from sos_station.check import complaints
+
+    found = list(complaints(site, folder))
+    for line in found:
+        typer.echo(line)
+    if found:
+        raise SafezoneError(f"{len(found)} of the above would keep the station '{site.station.id}' from its work")
+    typer.echo(f"{site.station.id}: good")
 
 
 def list_alarms(

@@ -144,6 +144,8 @@ def test_a_folder_in_a_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SafezoneError, match=r"cannot be used \(.+\); check the folder, its owner and the disk"):
         open_database(tmp_path / "f" / "t.db", SCHEMA)
     assert check_database(tmp_path / "absent.db") == ""
+    open_database(tmp_path / "later.db", SCHEMA, version=2).connection.close()
+    assert "made by a newer release" in check_database(tmp_path / "later.db", 1)
 
 
 @pytest.mark.parametrize(

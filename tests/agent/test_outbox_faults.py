@@ -16,7 +16,7 @@ import pytest
 from tests.agent.outbox_kit import Bench, notice, press, small_reserve
 
 from sos_agent.core import effects, events
-from sos_agent.edge.outbox import Outbox, complaint
+from sos_agent.edge.outbox import Outbox
 from sos_agent.edge.reserve import PIECE_BYTES, Reserve
 from sos_contract.errors import SafezoneError
 from sos_edge.lock import LockedError
@@ -83,13 +83,6 @@ def test_an_outbox_of_a_newer_release_is_moved_aside_not_misread(tmp_path: Path)
         database.execute("PRAGMA user_version=2")
     database.close()
     assert Bench(tmp_path).outbox.contents.damaged
-
-
-def test_check_tells_of_damage_and_changes_nothing(tmp_path: Path) -> None:
-    assert complaint(tmp_path) == ""
-    (tmp_path / "outbox.db").write_text("not a database\n" * 999)
-    assert "damaged (file is not a database)" in complaint(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["outbox.db"]
 
 
 def test_a_second_agent_on_the_same_outbox_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -254,6 +254,46 @@ def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess, started_
         os.close(ours)
 
 
+def _check(site: Path) -> tuple[int, list[str]]:
+    done = subprocess.run(
+        [*SAFEZONE, "station", "--check", "--site", str(site)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr.count("\n") == (done.returncode != 0), done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_check_names_each_thing_that_would_keep_the_station_from_its_work(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    other = authority.sign("point.merlin")
+    port = free_port()
+    site = site_file(tmp_path, [f"mqtt://127.0.0.1:{port}"])
+    tls = f'\n[station.tls]\nca = "ca/ca.pem"\ncert = "ca/{other.cert.name}"\nkey = "ca/{other.key.name}"\n'
+    site.write_text(site.read_text("utf-8").replace("\n[[point]]", f"{tls}\n[[point]]", 1), "utf-8")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (inbox / "inbox.sqlite").write_text("no database\n" * 999)
+    code, lines = _check(site)
+    assert code == 1
+    assert lines == [
+        f"{inbox}/inbox.sqlite: damaged (file is not a database); the station will move it aside and begin a new one",
+        f"{other.cert}: belongs to the point 'merlin', not to the station 'betong'",
+        f"broker mqtt://127.0.0.1:{port}: nothing listens on 127.0.0.1:{port}; start the broker or mend its address",
+    ]
+    assert [path.name for path in inbox.iterdir()] == ["inbox.sqlite"]
+    inbox.rename(tmp_path / "elsewhere")
+    inbox.write_text("no folder")
+    assert f"{inbox}: is no folder; move it away, or name another one in the site file" in _check(site)[1]
+
+
+def test_check_is_content_with_a_good_site_and_tells_of_a_station_that_runs(
+    broker: Broker, tmp_path: Path, quiet_station: StationProcess
+) -> None:
+    assert _check(site_file(tmp_path, [broker.url])) == (0, ["betong: good"])
+    assert quiet_station.process is not None
+    running = f"a station (process {quiet_station.process.pid}) uses this folder; stop it before you start another"
+    assert _check(quiet_station.site) == (1, [f"{quiet_station.site.parent}/inbox: {running}"])
+
+
 def test_a_press_over_mutual_tls_reaches_the_officer(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     server, client = authority.sign("server"), authority.sign("station")

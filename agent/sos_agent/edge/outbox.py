@@ -18,7 +18,7 @@ from sos_agent.edge.reserve import PIECE_BYTES, Reserve
 from sos_contract.errors import SafezoneError
 from sos_edge.lock import FolderLock
 from sos_edge.log import Log
-from sos_edge.sqlite import Failure, Writer, check_database, open_database
+from sos_edge.sqlite import Failure, Writer, open_database
 
 FILE_NAME = "outbox.db"
 
@@ -113,9 +113,3 @@ class Outbox:
             return
         if result is not None:
             self._deliver(result)
-
-
-def complaint(folder: Path) -> str:
-    """What would keep an agent from using the outbox in ``folder``, in words; empty if nothing. Changes nothing."""
-    found = check_database(folder / FILE_NAME)
-    return f"{folder / FILE_NAME}: damaged ({found}); the agent will move it aside and begin a new one" if found else ""

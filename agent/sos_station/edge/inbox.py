@@ -19,6 +19,7 @@ from sos_station.core.events import CommitFailed, Committed, Read, ReadFailed
 from sos_station.edge import reads, writes
 from sos_station.edge.schema import SCHEMA, VERSION
 
+FILE_NAME = "inbox.sqlite"
 Completion = Committed | CommitFailed | Read | ReadFailed
 
 
@@ -39,7 +40,7 @@ class Inbox:
             raise SafezoneError(f"{why}; check station.data in the site file, its owner and the disk") from None
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            database = open_database(folder / "inbox.sqlite", SCHEMA, version=VERSION)
+            database = open_database(folder / FILE_NAME, SCHEMA, version=VERSION)
             self.aside, self.why = database.aside, database.why
             self.incarnation = identify(
                 database.connection,
