@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.broker import Broker as Mosquitto
 
-from sos_edge.mqtt import Message, MqttEvent, MqttLink
+from sos_edge.mqtt import Message, MqttEvent, MqttLink, Published
 from sos_sim.trace import Trace
 from sos_sim.world.broker import Broker
 from sos_sim.world.loop import Loop
@@ -19,6 +19,8 @@ from sos_sim.world.network import SECOND_US, Network
 
 # How long the real world is listened to for what the twin did not say, after each step.
 SURPLUS_S = 0.08
+# The token of a message that nobody hears, published behind a subscription: acknowledged, the subscription stands.
+BARRIER = -1
 # A step's events are there within milliseconds; a busy machine may need more.
 STEP_S = 15.0
 
@@ -148,6 +150,7 @@ class Real:
         self.url = self.broker.url
         self.links: dict[str, MqttLink] = {}
         self._heard: Heard = {}
+        self._barrier = asyncio.Event()
 
     async def play(self, step: Step, expected: Heard) -> Heard:
         self._heard = {}
@@ -167,13 +170,22 @@ class Real:
         return self.links[name]
 
     def _hear(self, name: str) -> Callable[[MqttEvent], None]:
-        return lambda event: self._heard.setdefault(name, []).append(event)
+        def hear(event: MqttEvent) -> None:
+            if isinstance(event, Published) and event.token == BARRIER:
+                self._barrier.set()
+            else:
+                self._heard.setdefault(name, []).append(event)
+
+        return hear
 
     def connect(self, name: str, session: str, will: tuple[str, bytes] | None = None) -> None:
         self.link(name).connect(session, will)
 
-    def subscribe(self, name: str, *topics: str) -> None:
+    async def subscribe(self, name: str, *topics: str) -> None:
+        self._barrier.clear()
         self.link(name).subscribe(topics)
+        self.link(name).publish("$barrier", b"", token=BARRIER)
+        await asyncio.wait_for(self._barrier.wait(), STEP_S)
 
     def publish(self, name: str, topic: str, payload: bytes, retain: bool = False, token: int = 0) -> None:
         if not self.link(name).publish(topic, payload, retain=retain, token=token):

@@ -7,9 +7,15 @@ from collections.abc import Callable
 import pytest
 from tests.sim.mqtt_worlds import Step, Twin
 
+from sos_agent.core import effects as agent_effects
+from sos_agent.core import events as agent_events
+from sos_agent.edge.mqtt import Brokers
 from sos_edge.mqtt import MAX_IN_FLIGHT, Connected, Disconnected, Message, Published
 from sos_sim.world.network import SECOND_US, Path
 from sos_sim.world.session import matches
+from sos_station.core import effects as station_effects
+from sos_station.core import events as station_events
+from sos_station.edge.mqtt import Links
 
 URL = "mqtt://broker"
 WILL = ("t/a", b"gone")
@@ -356,6 +362,35 @@ def test_quiet_connections_cost_no_calls_and_their_pings_count_all_the_same() ->
     quiet, played = ends
     assert quiet[0] == [pytest.approx(played[0][0], abs=0.1)]
     assert quiet[1] == [pytest.approx(played[1][0], abs=0.1)]
+
+
+def test_the_real_adapters_of_agent_and_station_run_on_it() -> None:
+    twin = Twin(URL)
+    at_agent: list[agent_events.Event] = []
+    at_station: list[station_events.Event] = []
+    brokers = Brokers("point", tls=None, deliver=at_agent.append, link=twin.network.host("agent").link)
+    links = Links([URL], "station", tls=None, deliver=at_station.append, link=twin.network.host("station").link)
+    links.carry_out(station_effects.Connect(URL, "s", "t/s", b"gone s"))
+    brokers.carry_out(agent_effects.Connect(URL, "one", "t/a", b"gone"))
+    pass_s(twin, 1)
+    links.carry_out(station_effects.Subscribe(URL, ("#",)))
+    pass_s(twin, 1)
+    brokers.carry_out(agent_effects.Publish("one", "x", b"live", False, 7))
+    brokers.carry_out(agent_effects.Publish("ended", "x", b"of a session that has ended", False, 8))
+    pass_s(twin, 1)
+    twin.network.host("agent").kill()
+    pass_s(twin, 1)
+    links.carry_out(station_effects.Publish(URL, "y", b""))
+    pass_s(twin, 1)
+    links.carry_out(station_effects.Disconnect(URL))
+    assert not links.carry_out(station_effects.Publish(URL, "x", b""))
+    assert at_agent == [agent_events.BrokerUp("one"), agent_events.Published("one", 7)]
+    assert at_station == [
+        station_events.BrokerUp(URL),
+        station_events.Message(URL, "x", b"live", False),
+        station_events.Message(URL, "t/a", b"gone", False),
+        station_events.Message(URL, "y", b"", False),
+    ]
 
 
 def test_filters() -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # (at_us, client, topic, payload, retain) of each message that the broker takes.
 Record = Callable[[int, str, str, bytes, bool], object]
 
+# mosquitto's defaults: messages to one client that wait for its acknowledgement, and behind these; more are dropped.
+MAX_IN_FLIGHT, MAX_QUEUED = 20, 1000
 # The retained messages are written this often, and at an end in order.
 AUTOSAVE_US = 1800 * SECOND_US
 # Topics whose receivers are remembered; an attacker may publish to any number of them.
@@ -37,6 +39,7 @@ class Broker:
         self.running = self.frozen = False
         self.powered = True
         self.began_us = 0
+        self.max_in_flight, self.max_queued = MAX_IN_FLIGHT, MAX_QUEUED  # per client, as its configuration has it
         self.acknowledges = True  # False: PUBACK is never sent
         self.routes = True  # False: messages are taken and go nowhere
         self.late_will_us = 0  # a will is said up to this much later, perhaps behind its client's next birth

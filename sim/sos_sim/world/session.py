@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 Will = tuple[str, bytes]
 
-# mosquitto's defaults: messages to one client that wait for its acknowledgement, and behind these; more are dropped.
-MAX_IN_FLIGHT, MAX_QUEUED = 20, 1000
 # mosquitto looks for silent clients each 6 s and counts whole seconds: it is silent after 1.5 x keep-alive and one.
 LOOK_US = 6 * SECOND_US
 SILENT_S = KEEPALIVE_S * 3 // 2
@@ -80,7 +78,7 @@ class Session:
         """PUBACK of a message that we sent; one that is older than the window is a copy's and counts for nothing."""
         if self._takes(self.acked):
             self._in_flight = max(0, self._in_flight - 1)
-            while self.queue and self._in_flight < MAX_IN_FLIGHT:
+            while self.queue and self._in_flight < self._broker.max_in_flight:
                 self._send(*self.queue.popleft())
 
     def ping(self) -> None:
@@ -114,9 +112,9 @@ class Session:
         while acks and acks[0] <= now_us:
             acks.popleft()
             self._in_flight -= 1
-        if self._in_flight < MAX_IN_FLIGHT:
+        if self._in_flight < self._broker.max_in_flight:
             self._send(topic, payload, retained)
-        elif len(self.queue) < MAX_QUEUED:
+        elif len(self.queue) < self._broker.max_queued:
             self.queue.append((topic, payload, retained))
             while acks:  # from now on each of them lets another message go
                 self._loop.at(acks.popleft(), self.acked)
