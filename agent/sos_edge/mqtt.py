@@ -41,10 +41,14 @@ READS_A_TURN = 64
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The broker took the connection whose state payload carries ``session``."""
+    """The broker took the connection whose state payload carries ``session``.
+
+    ``until_ms``: the end of the broker's certificate, Unix time; None without TLS.
+    """
 
     broker: str
     session: str
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,27 @@ class Tls:
     def context(self, *, check_dates: bool) -> ssl.SSLContext:
         """A context that checks chain and host name always, and dates unless the clock cannot be believed.
 
-        A list of revoked certificates in the CA's file is obeyed. Raises OSError or ssl.SSLError for files that are
-        absent or unusable.
+        A list of revoked certificates in the CA's file is obeyed. Raises ValueError, in words that name the file, for
+        files that are absent or unusable.
         """
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.ca))
+        for file in filter(None, (self.ca, self.cert, self.key)):
+            try:
+                file.open("rb").close()
+            except OSError as error:
+                raise ValueError(f"{file}: cannot be read ({error.strerror}); see [station.tls]") from None
+        try:
+            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.ca))
+        except ssl.SSLError:
+            raise ValueError(f"{self.ca}: holds no CA certificate (PEM)") from None
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         if context.cert_store_stats()["crl"]:
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         if self.cert:
-            context.load_cert_chain(str(self.cert), str(self.key) if self.key else None)
+            try:
+                context.load_cert_chain(str(self.cert), str(self.key) if self.key else None)
+            except ssl.SSLError:
+                key = self.key or self.cert
+                raise ValueError(f"{self.cert}: holds no certificate (PEM) to which the key in {key} belongs") from None
         if not check_dates:
             context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
         return context
@@ -343,7 +359,7 @@ class MqttLink:
             self._failure = f"refused: {reason}; check user, password and client certificate"
             return
         self.connected = True
-        self._events.append(Connected(self.broker, self._session))
+        self._events.append(Connected(self.broker, self._session, _until_ms(self._socket)))
         if self._timer:
             self._timer.cancel()
         self._timer = self._loop.call_later(KEEPALIVE_S / 2, self._keep, self._attempt)
@@ -377,6 +393,11 @@ class MqttLink:
         # "Unspecified error" is paho's word for an end that nobody announced.
         why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
         self._failure = self._failure or f"connection lost: {why}"
+
+
+def _until_ms(sock: socket.socket | None) -> int | None:
+    shown = sock.getpeercert() if isinstance(sock, ssl.SSLSocket) else None
+    return int(ssl.cert_time_to_seconds(str(shown["notAfter"]))) * 1000 if shown else None
 
 
 logging.getLogger("paho").setLevel(logging.ERROR)

@@ -215,7 +215,14 @@ def test_mutual_tls(tmp_path: Path) -> None:
             assert "is not good" in await End(broker.url, tls=Tls(theirs.ca, client.cert, client.key)).refused()
             await End(broker.url, tls=Tls(ours.ca, stranger.cert, stranger.key)).refused()
             await End(broker.url, tls=Tls(ours.ca)).refused()
-            assert "No such file" in await End(broker.url, tls=Tls(tmp_path / "absent.pem")).refused()
+            absent = tmp_path / "absent.pem"
+            for files, says in (
+                (Tls(absent), f"{absent}: cannot be read (No such file or directory); see [station.tls]"),
+                (Tls(ours.ca, client.cert, absent), f"{absent}: cannot be read"),
+                (Tls(client.key), f"{client.key}: holds no CA certificate (PEM)"),
+                (Tls(ours.ca, client.cert, stranger.key), f"to which the key in {stranger.key} belongs"),
+            ):
+                assert says in await End(broker.url, tls=files).refused()
         with Broker(tmp_path / "b", tls=(ours.ca, elsewhere.cert, elsewhere.key)) as broker:
             assert "IP address mismatch" in await End(broker.url, tls=tls).refused()
 
