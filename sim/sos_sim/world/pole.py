@@ -56,6 +56,7 @@ class PoleNode:
         self.sealed = 0
         self.steps = 0
         self.drift_ppm = rng.randint(-MOST_DRIFT_PPM, MOST_DRIFT_PPM)
+        self.wraps_in_ms: int | None = None  # at the next start the clock is so long before its wrap; None: drawn
         self.senses: dict[str, int] = {}
         self._loop = loop
         self._trace = trace
@@ -91,6 +92,8 @@ class PoleNode:
         self._origin_ms = (
             TICKS_MASK + 1 - self._rng.randrange(NEAR_WRAP_MS) if near else self._rng.randrange(TICKS_MASK)
         )
+        if self.wraps_in_ms is not None:
+            self._origin_ms, self.wraps_in_ms = TICKS_MASK + 1 - self.wraps_in_ms, None
         self.flash.power_on()
         self._trace.say(now_us, "up", self.spec.id, cause)
         self._end.deafen(now_us + BOOT_US)
@@ -136,6 +139,11 @@ class PoleNode:
             self._board.blind(self._ms(), self._ms())
             self._turn()
 
+    def deafen(self, span_us: int) -> None:
+        """The processor looks away for so long: what comes meanwhile is lost."""
+        if self.running:
+            self._end.deafen(self._loop.now_us + span_us)
+
     def swap_board(self) -> None:
         """Another board with the same key and nothing in its flash; the pole has to be started again."""
         if self.running:
@@ -176,6 +184,19 @@ class PoleNode:
         if self._board is not None:
             self._board.feel(name, value, self._ms())
             self._plan()
+
+    def holds(self, incarnation: int, boot: int, press: int) -> bool:
+        """Whether that press lies here unreleased: in the running journal, or in the flash of a pole that is off."""
+        journal = self.pole.journal if self.pole is not None else None
+        if journal is None:
+            journal = Journal(BoardFlash(self.flash.size, bytes(self.flash.bytes)), bytes(16))
+            journal.open()
+        return journal.find(incarnation, boot, press) is not None
+
+    @property
+    def blind_ms(self) -> int:
+        """Milliseconds in which nobody looked at the button, since this start."""
+        return 0 if self._board is None else self._board.senses.readings.blind_ms
 
     def identity_of_lamp(self) -> str:
         """The press that the lamp belongs to, or nothing."""

@@ -19,7 +19,7 @@ from sos_sim.world.wire import AGENT, End, Wire
 _LOOK_US = int(LOOK_S * 1_000_000)
 _OPEN_US = (500, 5000)  # opening a port, in a thread of its own
 _KERNEL_BYTES = 4095  # that a terminal takes before it makes the writer wait
-_LOST = "unplugged (Input/output error)"
+_LOST = "unplugged"
 _ABSENT = "not there; plug it in"
 
 

@@ -67,7 +67,6 @@ class End:
     def hush(self) -> None:
         """It lost its power: what it has not said yet stays unsaid, what it has not heard yet is lost."""
         self._wire.hush(self)
-        self.pending = b""
 
 
 class Wire:
@@ -201,12 +200,10 @@ class Wire:
     def hush(self, end: End) -> None:
         """That end says nothing more of what it began."""
         self.settle()
-        for talk in self._talks:
-            if talk.end is end:
-                talk.data = talk.data[: talk.taken]
-                talk.until_us = min(talk.until_us, self._loop.now_us)
         self._talks = [talk for talk in self._talks if talk.end is not end]
         end.free_us = 0
+        end.pending = b""
+        self._ring(whole=True)
 
     def settle(self) -> None:
         """Hand what has passed until now to the ends' ``pending``, under the faults of until now."""
@@ -221,6 +218,7 @@ class Wire:
                 said[talk.end] = said[talk.end] + piece if talk.end in said else piece
                 talk.taken = upto
         if said:
+            self.collisions += self.shared and len(said) > 1
             for end in self._ends:
                 self._reach(end, said)
 
@@ -231,11 +229,7 @@ class Wire:
             return  # who talks on a pair has its receiver off
         piece = heard[0]
         if len(heard) > 1:
-            if self.shared:
-                self.collisions += 1
-                piece = self._rng.randbytes(max(map(len, heard)))
-            else:
-                piece = b"".join(heard)
+            piece = self._rng.randbytes(max(map(len, heard))) if self.shared else b"".join(heard)
         if end.deaf_us >= 0:
             now_us = self._loop.now_us
             if now_us <= end.deaf_us:
@@ -272,8 +266,9 @@ class Wire:
             self._loop.at(next_us, partial(self._tell, talk))
 
     def _ring(self, *, whole: bool) -> None:
+        """Tell ends what came; with ``whole`` those to which nothing more is on its way, else the eager ones."""
         for end in self._ends:
-            if end.pending and (whole or end.eager):
+            if end.pending and (end.eager or (whole and not (self._talks and self._goes_on(end)))):
                 piece, end.pending = end.pending, b""
                 if self.delay_us or end.late_us > self._loop.now_us:
                     wait_us = self._rng.randint(0, self.delay_us)
@@ -281,6 +276,9 @@ class Wire:
                     self._loop.at(end.late_us, partial(self._hand_on, end, piece))
                 else:
                     end.hear(piece)
+
+    def _goes_on(self, end: End) -> bool:
+        return any(talk.end is not end and talk.start_us < self._loop.now_us for talk in self._talks)
 
     @staticmethod
     def _hand_on(end: End, data: bytes) -> None:
