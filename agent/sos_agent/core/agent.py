@@ -29,6 +29,8 @@ KEEP_RECEIPTED_MS = 30 * 24 * 3_600_000
 PURGE_MS = 6 * 3_600_000
 # Nothing that a turn does makes more than a few further happenings; the bound is for a mistake of ours.
 TURNS_MOST = 8
+# What these tell is asked for when the time comes; nothing becomes due by them.
+_NOTED = (events.Published,)
 
 
 class Agent:
@@ -57,7 +59,8 @@ class Agent:
         context.effects = []
         for one in todo:
             self._run.handle(one)
-        self._run.pump()
+        if not isinstance(event, _NOTED):
+            self._run.pump()
         return context.effects
 
     def next_timer_ms(self) -> int | None:
@@ -91,6 +94,7 @@ class _Run:
         self._told = ""  # the service as the poles know it
         self._purge_ms = now_ms
         self._stopped = False
+        self._due_ms: int | None = None  # of the next timer, once that was asked for
         self._handlers = self._table()
 
     def _table(self) -> dict[type[Event], Callable[[Any], None]]:
@@ -126,6 +130,7 @@ class _Run:
 
     def pump(self) -> None:
         """What the time, or the event just handled, makes due: first what concerns presses, last the health."""
+        self._due_ms = None
         if self._stopped:
             return
         for _ in range(TURNS_MOST):
@@ -156,8 +161,12 @@ class _Run:
         self.health.pump(self.supervision.service, self.courier.waiting, known=known)
 
     def next_timer_ms(self) -> int | None:
-        if self._stopped:
-            return None
+        """Worked out once after each ``pump``: nothing moves it in between."""
+        if self._due_ms is None and not self._stopped:
+            self._due_ms = self._soonest_ms()
+        return None if self._stopped else self._due_ms
+
+    def _soonest_ms(self) -> int:
         dues = (
             self.lines.next_due_ms(),
             self.supervision.next_due_ms(),
@@ -169,7 +178,7 @@ class _Run:
             self.health.next_due_ms(),
             self._purge_ms,
         )
-        return min(due for due in dues if due is not None)
+        return min([due for due in dues if due is not None])
 
     # -- start and end --------------------------------------------------------------------------------------------
 

@@ -13,6 +13,11 @@ from sos_contract import payloads, topics
 from sos_wire.seal import Stream
 
 
+def sooner(one: int | None, other: int | None) -> int | None:
+    """The earlier of two times; None is never."""
+    return other if one is None or (other is not None and other < one) else one
+
+
 class Context:
     """Handed to every part. ``effects`` collects what one call of ``Agent.handle`` returns."""
 

@@ -7,7 +7,7 @@ Nothing is ever dropped: what leaves the window without a receipt is still in th
 
 from __future__ import annotations
 
-from sos_agent.core.context import Context
+from sos_agent.core.context import Context, sooner
 from sos_agent.core.effects import FetchWaiting, MarkReceipted
 from sos_agent.core.events import AlarmRow, MadeWaiting, Receipted, WaitingFetched
 from sos_agent.core.lane import Lane
@@ -171,12 +171,12 @@ class Courier:
         """When ``pump`` has something to do without a further event."""
         if not self._context.connection:
             return None
-        dues = [self._live.next_due_ms()]
+        due = self._live.next_due_ms()
         if self.in_service:
-            dues.append(self._backlog.next_due_ms())
+            due = sooner(due, self._backlog.next_due_ms())
             if self._ended_ms is not None:
-                dues.append(self._next_pass_ms())
-        return min((due for due in dues if due is not None), default=None)
+                due = sooner(due, self._next_pass_ms())
+        return due
 
     # -- within ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class Courier:
 
     def _unheld(self) -> int:
         """How many alarms wait in the outbox that are not in memory."""
-        return self.waiting - len(self._live) - len(self._backlog) - len(self._marking)
+        return self.waiting - len(self._live.flights) - len(self._backlog.flights) - len(self._marking)
 
     def _next_pass_ms(self) -> int:
         assert self._ended_ms is not None

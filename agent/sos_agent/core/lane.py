@@ -76,6 +76,8 @@ class Lane(Generic[Item]):
 
         When one is due again, so is all of its group that is in flight: the station gets it in order once more.
         """
+        if not self._unsent and (self._soonest_ms is None or now_ms < self._soonest_ms):
+            return []
         due: list[int] = []
         if self._soonest_ms is not None and now_ms >= self._soonest_ms:
             flying = [(number, one) for number, one in self.flights.items() if one.tries]

@@ -6,7 +6,7 @@ poles say of their faults in every beat is compared with what was noted, so that
 
 from __future__ import annotations
 
-from sos_agent.core.context import Context
+from sos_agent.core.context import Context, sooner
 from sos_agent.core.effects import DropNotices, FetchNotices, StoreNotice
 from sos_agent.core.events import Contents, NoticeRow, NoticesDropped, NoticesFetched, NoticeStored
 from sos_agent.core.lane import Lane
@@ -171,15 +171,15 @@ class Notices:
 
     def next_due_ms(self, free: bool) -> int | None:
         """When ``pump`` has something to do without a further event."""
-        dues = [self._retry_ms]
+        due = self._retry_ms
         if free and self._context.connection:
-            dues.append(self._lane.next_due_ms())
+            due = sooner(due, self._lane.next_due_ms())
             if self._ended_ms is not None and self._unheld() > 0:
-                dues.append(self._ended_ms + PASS_PAUSE_MS)
-        return min((due for due in dues if due is not None), default=None)
+                due = sooner(due, self._ended_ms + PASS_PAUSE_MS)
+        return due
 
     def _unheld(self) -> int:
-        return self.waiting - len(self._lane) - len(self._dropping)
+        return self.waiting - len(self._lane.flights) - len(self._dropping)
 
     def _payload(self, row: NoticeRow) -> Notice:
         return Notice(

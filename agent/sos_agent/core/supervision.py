@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sos_agent.core.brokers import SILENT_MS, Brokers
-from sos_agent.core.context import Context
+from sos_agent.core.context import Context, sooner
 from sos_agent.core.notices import Notices
 from sos_agent.core.table import Table
 from sos_contract.payloads import Probe, ProbeAnswer
@@ -123,12 +123,8 @@ class Supervision:
         return any(not sent.acknowledged and now - sent.at_ms >= SILENT_MS for sent in self._probes.values())
 
     def next_due_ms(self) -> int | None:
-        dues = []
-        if self.service != "station_lost":
-            dues.append(self.good_ms + STATION_LOST_MS)
-        if self._context.connection:
-            dues.append(self._probe_ms)
-        return min(dues, default=None)
+        lost_ms = self.good_ms + STATION_LOST_MS if self.service != "station_lost" else None
+        return sooner(lost_ms, self._probe_ms if self._context.connection else None)
 
     def _probe(self) -> None:
         self._number += 1
