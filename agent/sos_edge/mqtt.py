@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -115,24 +114,6 @@ class Tls:
         if not check_dates:
             context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
         return context
-
-
-class Link(Protocol):
-    """One connection to one broker: MqttLink, or its twin in the simulator."""
-
-    def connect(self, session: str, will: tuple[str, bytes] | None = None) -> None: ...
-    def close(self) -> None: ...
-    async def drain(self, timeout_s: float) -> None: ...
-    def subscribe(self, topics: Iterable[str]) -> None: ...
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False, token: int = 0) -> bool: ...
-
-
-class MakeLink(Protocol):
-    """Makes the connection to a broker; only the simulator makes another than MqttLink."""
-
-    def __call__(
-        self, broker: str, client_id: str, *, deliver: Callable[[MqttEvent], None], tls: Tls | None
-    ) -> Link: ...
 
 
 class MqttLink:

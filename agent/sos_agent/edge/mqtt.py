@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sos_agent.core import effects, events
-from sos_edge.mqtt import Connected, Disconnected, Link, MakeLink, Message, MqttEvent, MqttLink, Tls
+from sos_edge.link import Link, MakeLink
+from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Tls
 
 MqttEffect = effects.Connect | effects.Disconnect | effects.Subscribe | effects.Publish
 

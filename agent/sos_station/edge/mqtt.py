@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from sos_edge.mqtt import Connected, Disconnected, MakeLink, Message, MqttEvent, MqttLink, Tls
+from sos_edge.link import MakeLink
+from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Tls
 from sos_station.core import effects as fx
 from sos_station.core import events as ev
 

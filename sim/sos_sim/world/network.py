@@ -242,7 +242,7 @@ class Host:
     def link(
         self, broker: str, client_id: str, *, deliver: Callable[[MqttEvent], None], tls: Tls | None = None
     ) -> MqttClient:
-        """A connection of this host's program, as ``sos_edge.mqtt.MakeLink`` has it. KeyError: no such broker."""
+        """A connection of this host's program, as ``sos_edge.link.MakeLink`` has it. KeyError: no such broker."""
         from sos_sim.world.mqtt import MqttClient  # which needs this module
 
         self.off = False
