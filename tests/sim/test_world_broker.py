@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sim.mqtt_kit import LOST, pass_s, payloads, reasons, tokens, world
 
 from sos_edge.mqtt import MAX_IN_FLIGHT
+from sos_sim.world.mqtt import HUNG_UP
 from sos_sim.world.network import SECOND_US
 from sos_sim.world.session import matches
 
@@ -97,6 +98,17 @@ def test_frozen_for_too_long_a_broker_drops_those_whom_it_did_not_hear() -> None
     twin.thaw("")
     pass_s(twin, 1)
     assert reasons(twin) == reasons(twin, "watcher") == [LOST]
+
+
+def test_killed_while_somebody_waits_for_its_answer() -> None:
+    twin = world()
+    twin.freeze("")
+    twin.connect("b", "b")
+    pass_s(twin, 1)
+    twin.kill("")
+    pass_s(twin, 1)
+    assert reasons(twin, "b") == [HUNG_UP]
+    assert reasons(twin) == [LOST]
 
 
 def test_filters() -> None:

@@ -33,7 +33,9 @@ LOOK_US = KEEPALIVE_US // 2
 USER_TIMEOUT_US = TCP_USER_TIMEOUT_MS * 1000
 # Linux goes on sending for a socket that its program closed: as long as the user time-out, or 8 retransmissions.
 ORPHAN_UP_US, ORPHAN_DOWN_US = USER_TIMEOUT_US, 100 * SECOND_US
+# In MqttLink's words, after the broker has answered and before.
 LOST = "connection lost: closed by the broker or the network"
+HUNG_UP = "it hung up instead of answering; look whether it is an MQTT broker, and whether it wants TLS"
 
 
 class Connection:
@@ -129,7 +131,7 @@ class Connection:
             self._host.hear(self.broken)
         elif self.open:
             self._shut()
-            self._client.lost(self, LOST)
+            self._client.lost(self, LOST if self._client.connected else HUNG_UP)
 
     def _takes(self, again: Call) -> bool:
         if self._host.frozen:
