@@ -269,7 +269,8 @@ def read_keys(path: Path, wanted: list[str]) -> dict[str, bytes]:
         mode = stat.S_IMODE(path.stat().st_mode)
         keys = msgspec.convert(data, Keys).poles
     except OSError as error:
-        raise SiteError(f"{path}: cannot read the pole keys ({error.strerror})") from None
+        why = f"{path}: cannot read the pole keys ({error.strerror})"
+        raise SiteError(f"{why}; mend 'keys' in the site file, or make them: safezone site keys") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise SiteError(f"{path}: not a key file: {error}") from None
     if mode & 0o077:
@@ -279,7 +280,8 @@ def read_keys(path: Path, wanted: list[str]) -> dict[str, bytes]:
 
 def _key(path: Path, pole: str, keys: dict[str, str]) -> bytes:
     if pole not in keys:
-        raise SiteError(f"{path}: no key for pole '{pole}'{nearest(pole, keys)}")
+        hint = nearest(pole, keys) if keys else "; make it: safezone site keys"
+        raise SiteError(f"{path}: no key for pole '{pole}'{hint}")
     try:
         key = bytes.fromhex(keys[pole])
     except ValueError:

@@ -32,6 +32,11 @@ class Address:
         port = parts.port or (8883 if tls else 1883)
         return cls(parts.hostname, port, tls, unquote(parts.username or ""), unquote(parts.password or ""))
 
+    @property
+    def where(self) -> str:
+        """Host and port, as a log may show them."""
+        return f"{self.host}:{self.port}"
+
 
 def without_password(url: str) -> str:
     """``url`` as it may stand in a log."""
@@ -42,7 +47,7 @@ def without_password(url: str) -> str:
 
 def explain(error: Exception, address: Address) -> str:
     """Why a connection could not be made, in words that say what to do."""
-    where = f"{address.host}:{address.port}"
+    where = address.where
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens on {where}; start the broker or mend its address"
     if isinstance(error, socket.gaierror):
@@ -51,6 +56,8 @@ def explain(error: Exception, address: Address) -> str:
         return f"no answer from {where} in {STEP_TIMEOUT_S:.0f} s"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate of {where} is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return f"{where} speaks no TLS; mend its address or its port"
     if isinstance(error, ssl.SSLError):
         return f"TLS with {where} failed: {error.reason or error}"
     if isinstance(error, OSError) and error.errno is not None:

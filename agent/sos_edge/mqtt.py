@@ -371,9 +371,13 @@ class MqttLink:
     def _on_disconnect(
         self, _client: Client, _: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        # "Unspecified error" is paho's word for an end that nobody announced.
-        why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
-        self._failure = self._failure or f"connection lost: {why}"
+        if self.connected:
+            # "Unspecified error" is paho's word for an end that nobody announced.
+            why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
+            why = f"connection lost: {why}"
+        else:
+            why = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
+        self._failure = self._failure or why
 
 
 def _until_ms(sock: socket.socket | None) -> int | None:

@@ -29,6 +29,8 @@ MAX_WAITING = 20_000
 AUTOCHECKPOINT_PAGES = 4000
 # Quiet time after which the WAL is copied into the database, so that no press waits for it.
 QUIET_S = 2.0
+# SQLite needs some pages to open at all, and does not always say that they are lacking.
+ROOM_TO_OPEN_BYTES = 64 * 1024
 # Another process (a technician's sqlite3) may hold the database this long before a commit fails.
 BUSY_TIMEOUT_MS = 2000
 
@@ -77,6 +79,8 @@ def open_database(
             aside = _move_aside(path)
             return Database(path, _open(path, schema, version, verify), aside, str(error))
     except (OSError, sqlite3.Error) as error:
+        if _full(path.parent):
+            raise SafezoneError(f"{path}: cannot be used (the disk is full); make room") from None
         raise SafezoneError(
             f"{path}: cannot be used ({_words(error)}); check the folder, its owner and the disk"
         ) from None
@@ -162,6 +166,15 @@ def _code(error: Exception) -> int:
 def _damaged(error: Exception) -> bool:
     # An OperationalError that names a missing table or column is a file that holds something else.
     return _code(error) in (SQLITE_CORRUPT, SQLITE_NOTADB) or "already exists" in str(error) or "no such" in str(error)
+
+
+def _full(folder: Path) -> bool:
+    """Whether SQLite lacks the room to open a database; its own words for that may be "disk I/O error"."""
+    try:
+        room = os.statvfs(folder)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < ROOM_TO_OPEN_BYTES
 
 
 def _words(error: Exception) -> str:

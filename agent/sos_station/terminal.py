@@ -17,6 +17,7 @@ from sos_contract.errors import SafezoneError, UserError
 from sos_contract.payloads import DeskAnswer, DeskRequest, Refused, State, decode, encode
 from sos_contract.who import who
 from sos_edge import mqtt
+from sos_edge.address import Address
 from sos_edge.certificate import read_certificate
 
 # An officer waits for a list this long at most; the station answers within some milliseconds.
@@ -114,7 +115,8 @@ class Terminal:
             for request, _ in self._waiting.values():
                 self._send(link, request)
         elif isinstance(event, mqtt.Disconnected):
-            self._reasons[event.broker] = event.reason
+            where = Address.of(event.broker).where
+            self._reasons[event.broker] = event.reason if where in event.reason else f"{where}: {event.reason}"
             if len(self._reasons) == len(self._links):
                 self._fail(f"no broker can be reached: {'; '.join(self._reasons.values())}")
         elif isinstance(event, mqtt.Message):

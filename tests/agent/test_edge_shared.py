@@ -139,10 +139,14 @@ def test_a_lock_is_the_holders_until_it_lets_go(tmp_path: Path) -> None:
     assert holder_of(tmp_path / "new" / "folder") == ""
 
 
-def test_a_folder_in_a_file_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_in_a_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(SafezoneError, match=r"cannot be used \(.+\); check the folder, its owner and the disk"):
         open_database(tmp_path / "f" / "t.db", SCHEMA)
+    with monkeypatch.context() as full:
+        full.setattr(sqlite, "ROOM_TO_OPEN_BYTES", 1 << 62)  # SQLite says "disk I/O error" where an open one finds none
+        with pytest.raises(SafezoneError, match=r"cannot be used \(the disk is full\); make room"):
+            open_database(tmp_path / "f" / "t.db", SCHEMA)
     assert check_database(tmp_path / "absent.db") == ""
     open_database(tmp_path / "later.db", SCHEMA, version=2).connection.close()
     assert "made by a newer release" in check_database(tmp_path / "later.db", 1)

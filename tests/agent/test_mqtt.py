@@ -33,7 +33,8 @@ class End:
     async def connect(self, session: str = "s", will: tuple[str, bytes] | None = None) -> None:
         self.link.connect(session, will)
         event = await self.next()
-        assert event == Connected(self.link.broker, session), event
+        assert isinstance(event, Connected), event
+        assert (event.broker, event.session) == (self.link.broker, session)
 
     async def refused(self) -> str:
         self.link.connect("s")
@@ -102,6 +103,26 @@ def test_a_broker_that_goes_is_told_once_and_the_next_attempt_is_ours_to_make(tm
         await end.connect()
         end.link.close()
         broker.stop()
+
+    run(main)
+
+
+def test_what_is_no_broker_is_said_to_be_none(tmp_path: Path) -> None:
+    """It was told as a connection that was lost, and as an SSL error's name."""
+
+    async def other_service(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(other_service, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        assert (
+            "hung up before it answered; look whether it is a broker" in await End(f"mqtt://127.0.0.1:{port}").refused()
+        )
+        said = await End(f"mqtts://127.0.0.1:{port}", tls=Tls(Authority(tmp_path).ca)).refused()
+        assert said == f"127.0.0.1:{port} speaks no TLS; mend its address or its port"
+        server.close()
 
     run(main)
 

@@ -160,6 +160,8 @@ def test_a_terminal_takes_any_broker_that_works(broker: Broker, station: Station
     result = alarms(station.site, "list", "--broker", dead)
     assert result.returncode == 1
     assert "nothing listens on" in result.stderr and result.stderr.count("\n") == 1
+    tls_asked = alarms(station.site, "list", "--broker", broker.url.replace("mqtt:", "mqtts:")).stderr
+    assert f"127.0.0.1:{broker.port}: mqtts:// needs [station.tls]" in tls_asked, "which of the brokers, and why"
 
 
 def test_the_notice_view_shows_open_faults(station: StationProcess, point: PointClient) -> None:
