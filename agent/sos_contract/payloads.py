@@ -119,6 +119,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     outbox_waiting: int
     disk_ok: bool
     poles: tuple[PoleHealth, ...]
+    certificate_until_ms: int | None = None  # end of the point's own certificate, Unix time; None: it shows none
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

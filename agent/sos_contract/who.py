@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 # Whoever may connect, and what it connects to. Ids hold no dot, so that no kind can pass for another.
 KINDS = ("broker", "station", "point", "terminal")
+# A certificate that ends within this long is a fault: a visit to every point of a town, and the money for it, are not
+# found in a week.
+RENEW_WEEKS = 8
 # X.509 allows 64 characters in a common name.
 MAX_COMMON_NAME = 64
 

@@ -36,6 +36,14 @@ def read_certificate(path: Path) -> Certificate:
         return _none(path)
 
 
+def until_ms(path: Path | None) -> int | None:
+    """The end of the certificate in ``path``; None where there is none to be read: whoever connects with it says so."""
+    try:
+        return read_certificate(path).until_ms if path else None
+    except (OSError, UserError):
+        return None
+
+
 def _none(path: Path) -> Certificate:
     raise UserError(f"{path}: no certificate (PEM) that can be read")
 

@@ -15,7 +15,7 @@ import typer
 
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import find_site, read_site
-from sos_contract.who import Who
+from sos_contract.who import RENEW_WEEKS, Who
 
 if TYPE_CHECKING:
     from sos_keys.authority import Authority
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # Two rounds of a technician who comes by each year, and some weeks to spare.
 CERTIFICATE_DAYS = 2 * 365 + 60
-# A visit to every point of a town, and the money for it, are not found in a week.
-WARN_WEEKS = 8
 _TERMINAL = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # a level of a topic, as the ids of a site file
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site file, or the name of one that comes along.")]
@@ -132,7 +130,7 @@ def revoke(
 
 def status(
     out: OutOption = _OUT,
-    weeks: Annotated[int, typer.Option(min=0, help="Warn this long before the end.")] = WARN_WEEKS,
+    weeks: Annotated[int, typer.Option(min=0, help="Warn this long before the end.")] = RENEW_WEEKS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List every certificate with its end. Exit 1 if one ends within some weeks, has ended, or does not fit its key."""

@@ -7,12 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sos_contract.errors import SafezoneError
 from sos_contract.site import Site
 from sos_edge import clock
+from sos_edge.certificate import until_ms
 from sos_edge.log import Log as Logger
 from sos_edge.systemd import Notifier, watchdog_interval_s
 from sos_station.core import effects as fx
@@ -58,14 +60,15 @@ class App:
         self._loop = asyncio.get_running_loop()
         self._log = Logger("station", station=site.station.id)
         self._notify = Notifier()
-        self._core = Station(settings_of(site))
+        tls = tls_of(site, folder)
+        own = until_ms(tls.cert if tls else None)
+        self._core = Station(replace(settings_of(site), certificate_until_ms=own))
         self._timer: asyncio.TimerHandle | None = None
         self._done = asyncio.Event()
         self._error = ""
         self._stores = 0
         self._stored_s = self._loop.time()
         client_id = f"{site.station.id}-station-{os.urandom(4).hex()}"
-        tls = tls_of(site, folder)
         self._inbox = Inbox(site.station.data_path, deliver=self._inbox_event, wall_ms=clock.wall_ms())
         self._links = Links(site.station.brokers, client_id, tls=tls, deliver=self._take)
         self._does: dict[type, Callable[[Any], object]] = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from tests.agent.edge_world import AgentProcess, PtyPole
-from tests.keys.town import POINT, STATION, TERMINAL, Peer, Town, TownBroker, until
+from tests.keys.town import BROKER, POINT, STATION, TERMINAL, Peer, Town, TownBroker, safezone, until
 from tests.station.processes import StationProcess, alarms, rows
 
 from sos_contract import topics
@@ -88,9 +88,11 @@ def test_an_alarm_of_another_point_s_pole_is_shown_with_who_said_it(tmp_path: Pa
 
     async def main() -> None:
         neighbour = await Peer(town, town.tls(MERLIN)).connect()
-        await neighbour.listen(topics.of_point("town", "merlin", "receipt"))
+        receipt = topics.of_point("town", "merlin", "receipt")
+        await neighbour.listen(receipt, topics.of_station("town", "state"))
+        await until(lambda: neighbour.heard)  # the station is there
         await neighbour.say(topics.of_point("town", "merlin", "alarm"), encode(foreign))
-        await until(lambda: neighbour.heard)
+        await until(lambda: neighbour.heard_of(receipt))
         (shown,) = await listed(town.machine(TERMINAL), "list")
         assert (shown["point"], shown["remark"]) == ("merlin", "pole belongs to point market")
         neighbour.link.close()
@@ -120,6 +122,33 @@ def test_a_retained_alarm_is_none_after_a_restart(tmp_path: Path) -> None:
                 assert await listed(town.machine(TERMINAL), "list", "--all") == []
 
             run(look)
+
+
+def test_officers_are_told_weeks_before_a_certificate_ends(tmp_path: Path) -> None:
+    """Of the point, the station and the broker: each says or shows its own end."""
+    town = Town(tmp_path)
+    ending = [(BROKER.kind, BROKER.name), ("station", "town"), ("point", "market")]
+    for kind, name in ending:
+        safezone("site", "keys", "rotate", kind, name, "--out", town.out, "--days", "50")
+    town.write_acl()
+
+    async def main() -> None:
+        agent = AgentProcess(town.machine(POINT))
+        await agent.start()
+        desk = town.machine(TERMINAL)
+        await until(lambda: agent.said("station answers"))
+        wanted = {("market", ""), ("town", ""), ("town", town.url.removeprefix("mqtts://"))}
+        told: set[tuple[str, str]] = set()
+        for _ in range(20):  # health follows within a second
+            rows = await listed(desk, "notices")
+            told = {(one["point"], one["pole"]) for one in rows if one["kind"] == "certificate_ends"}
+            if told == wanted:
+                break
+        assert told == wanted
+        assert await agent.end() == 0
+
+    with TownBroker(town), StationProcess(town.machine(STATION)):
+        run(main)
 
 
 def test_an_officer_s_words_need_an_officer_s_certificate(tmp_path: Path) -> None:

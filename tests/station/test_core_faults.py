@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from tests.station.world import World, alarm
+from tests.station.world import A, World, alarm
 
 from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Receipt
+from sos_station.core import events as ev
 from sos_station.core import faults
+from sos_station.core.brokers import shown
 from sos_wire.messages import KINDS
 
 
@@ -173,3 +176,35 @@ def test_a_clock_that_was_never_set_forgets_nothing() -> None:
     world.start()
     world.pass_ms(1_000)
     assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
+
+
+WEEK_MS = 7 * 24 * 3_600_000
+
+
+def test_a_certificate_is_a_fault_for_weeks_before_it_ends() -> None:
+    """The point tells the end of its own; the broker's is seen at the door, and watched while the connection stands."""
+    world = World(hanging=True)
+    ends_ms = world.wall_ms + 9 * WEEK_MS
+    world.handle(ev.BrokerUp(A, ends_ms))
+    world.send("health", msgspec.structs.replace(health(), certificate_until_ms=ends_ms))
+
+    def ending() -> set[tuple[str, str]]:
+        return {(place, part) for place, part, kind in _open(world) if kind == "certificate_ends"}
+
+    assert ending() == set()
+    world.handle(ev.Clock(world.wall_ms + WEEK_MS + 1, "synced"))
+    world.send("health", msgspec.structs.replace(health(), certificate_until_ms=ends_ms))
+    world.pass_ms(10_000)
+    assert ending() == {("merlin", ""), ("betong", shown(A))}
+    world.send("health", msgspec.structs.replace(health(), certificate_until_ms=ends_ms + 52 * WEEK_MS))
+    assert ending() == {("betong", shown(A))}
+    world.handle(ev.BrokerDown(A, "renewed"))
+    world.pass_ms(1_000)
+    world.handle(ev.BrokerUp(A, ends_ms + 52 * WEEK_MS))
+    assert ending() == set()
+
+
+def test_a_clock_that_was_never_set_finds_no_certificate_near_its_end() -> None:
+    world = World(quality="unset")
+    world.send("health", msgspec.structs.replace(health(), certificate_until_ms=0))
+    assert _open(world) == set()

@@ -53,6 +53,7 @@ class Config:
     point: str
     brokers: tuple[str, ...]
     lines: tuple[LineConfig, ...]
+    certificate_until_ms: int | None = None  # Unix time
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class HealthReport:
             outbox_waiting=waiting,
             disk_ok=self.disk == "good",
             poles=poles,
+            certificate_until_ms=self._context.config.certificate_until_ms,
         )
         self._context.publish("health", health, retain=True)
 

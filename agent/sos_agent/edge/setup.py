@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sos_agent.core.events import Config, LineConfig, PoleConfig
 from sos_contract.site import KEY_BYTES, Button, Point, Site, SiteError, read_keys, read_site
+from sos_edge.certificate import until_ms
 from sos_edge.mqtt import Tls
 
 LOCAL_ADDRESS = 1  # the own button is alone on its line
@@ -55,8 +56,9 @@ def read_setup(site_path: Path, point_id: str) -> Setup:
     if point.button is not None and point.button.supervised:
         where = f"{site_path}: button '{point.button.id}' of point '{point_id}'"
         raise SiteError(f"{where}: a GPIO reads no resistor, so it cannot be supervised; set supervised = false")
-    config = config_of(site, point, keys, local_key)
-    return Setup(site, point, config, tls_of(site, site_path), point.data_path, local_key)
+    tls = tls_of(site, site_path)
+    config = replace(config_of(site, point, keys, local_key), certificate_until_ms=until_ms(tls.cert if tls else None))
+    return Setup(site, point, config, tls, point.data_path, local_key)
 
 
 def config_of(site: Site, point: Point, keys: Mapping[str, bytes], local_key: bytes) -> Config:

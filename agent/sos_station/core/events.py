@@ -33,9 +33,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class BrokerUp:
-    """The connection stands."""
+    """The connection stands; ``until_ms``: the end of the broker's certificate, Unix time."""
 
     broker: str
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

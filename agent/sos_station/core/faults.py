@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from sos_contract.payloads import Health
 from sos_contract.stages import ALARM_KINDS
+from sos_contract.who import RENEW_WEEKS
 from sos_station.core.effects import Effect, SetFault
 from sos_station.core.records import Stamp
 from sos_wire.messages import FAULTS
 
 # EN 50136 asks for two years of fault records.
 KEEP_MS = 2 * 366 * 24 * 3_600_000
+RENEW_MS = RENEW_WEEKS * 7 * 24 * 3_600_000
 
 OPENS, ENDS, HAPPENS, DETAIL = "opens", "ends", "happens", "detail"
 
@@ -46,6 +48,7 @@ class HealthWatch:
         self._poles = poles
         self._last: dict[tuple[str, str, str], bool] = {}  # bounded: poles of the site x FAULTS
         self._good_wall_ms: dict[tuple[str, str, str], int] = {}
+        self._ends: dict[tuple[str, str], int | None] = {}  # bounded: the station and its brokers
 
     def last_good_wall_ms(self, point: str, pole: str, kind: str) -> int:
         """When that was last known to be good; 0: never heard."""
@@ -58,6 +61,7 @@ class HealthWatch:
     def told(self, point: str, health: Health, at: Stamp) -> list[Effect]:
         """Fault changes that follow from the health of ``point``."""
         effects = self._compare(point, "", "disk_full", not health.disk_ok, at)
+        effects += self._certificate(point, "", health.certificate_until_ms, at)
         for pole in health.poles:
             if self._poles.get(pole.pole) != point:
                 continue
@@ -66,6 +70,24 @@ class HealthWatch:
                 for kind in FAULTS:
                     effects += self._compare(point, pole.pole, kind, kind in pole.faults, at)
         return effects
+
+    def shown(self, place: str, part: str, until_ms: int | None, at: Stamp) -> list[Effect]:
+        """Remember the end of a certificate that ``tick`` is to watch, and look at it."""
+        self._ends[place, part] = until_ms
+        return self._certificate(place, part, until_ms, at)
+
+    def tick(self, at: Stamp) -> list[Effect]:
+        """Faults of certificates that were ``shown`` once and have come near their end since."""
+        return [
+            effect
+            for (place, part), until_ms in self._ends.items()
+            for effect in self._certificate(place, part, until_ms, at)
+        ]
+
+    def _certificate(self, place: str, part: str, until_ms: int | None, at: Stamp) -> list[Effect]:
+        if until_ms is None or at.quality == "unset":
+            return []
+        return self._compare(place, part, "certificate_ends", until_ms - at.wall_ms < RENEW_MS, at)
 
     def _compare(self, point: str, pole: str, kind: str, on: bool, at: Stamp) -> list[Effect]:
         key = point, pole, kind

@@ -9,7 +9,7 @@ from typing import Any
 from sos_contract import topics
 from sos_contract.payloads import Health, Probe, Refused, State, decode
 from sos_station.core import faults
-from sos_station.core.brokers import Brokers
+from sos_station.core.brokers import Brokers, shown
 from sos_station.core.clock import WallClock
 from sos_station.core.counter import Counter
 from sos_station.core.effects import (
@@ -49,12 +49,16 @@ AWAY_MS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the core needs of the site: the station's id, its brokers, its points and the point of each pole."""
+    """What the core needs of the site: the station's id, its brokers, its points and the point of each pole.
+
+    ``certificate_until_ms``: the end of the station's own certificate, Unix time.
+    """
 
     station: str
     brokers: tuple[str, ...]
     points: tuple[str, ...]
     poles: dict[str, str]
+    certificate_until_ms: int | None = None
 
 
 class Station:
@@ -132,11 +136,13 @@ class Station:
         self.inbox.incarnation = self._counter.incarnation = event.inbox
         self._prune_ms = now_ms
         ready = Ready(f"armed; inbox {event.inbox}")
-        return [ready, *self._brokers.start(Stream(event.entropy), self._clock.stamp(now_ms))]
+        now = self._clock.stamp(now_ms)
+        own = self._health.shown(self._settings.station, "", self._settings.certificate_until_ms, now)
+        return [ready, *self._brokers.start(Stream(event.entropy), now), *own]
 
     def _tick(self, _event: Tick, now_ms: int) -> list[Effect]:
         now = self._clock.stamp(now_ms)
-        effects = self._brokers.tick(now) + self._points.tick(now)
+        effects = self._brokers.tick(now) + self._points.tick(now) + self._health.tick(now)
         self._points.sight(bool(self._brokers.up()), now)
         if self._prune_ms is not None and now_ms >= self._prune_ms:
             self._prune_ms = now_ms + PRUNE_EVERY_MS
@@ -152,6 +158,7 @@ class Station:
     def _broker_up(self, event: BrokerUp, now_ms: int) -> list[Effect]:
         now = self._clock.stamp(now_ms)
         effects = self._brokers.came_up(event.broker, now)
+        effects += self._health.shown(self._settings.station, shown(event.broker), event.until_ms, now)
         self._points.sight(True, now)
         return effects
 

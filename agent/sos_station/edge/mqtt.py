@@ -51,6 +51,6 @@ class Links:
         if isinstance(event, Message):
             self._deliver(ev.Message(event.broker, event.topic, event.payload, event.retained))
         elif isinstance(event, Connected):
-            self._deliver(ev.BrokerUp(event.broker))
+            self._deliver(ev.BrokerUp(event.broker, event.until_ms))
         elif isinstance(event, Disconnected):
             self._deliver(ev.BrokerDown(event.broker, event.reason))
