@@ -18,6 +18,7 @@ from tests.sim.stores import SECOND_US, WALL_MS, Stores, press, results, store
 
 from sos_agent.core import effects as fx
 from sos_agent.core import events as ev
+from sos_agent.edge.reserve import PIECE_BYTES, Reserve
 from sos_contract.payloads import DeskRequest, Detail, Identity, Notice
 from sos_edge.lock import LockedError
 from sos_station.core import effects as sfx
@@ -252,6 +253,47 @@ def test_on_a_full_disk_alarms_live_on_the_reserve_and_notices_are_refused_until
     assert (refused.reason, refused.full) == ("no room left on the disk", True)
     assert stores.outbox.refill()
     assert isinstance(stores.do(notice())[0], ev.NoticeStored)
+
+
+class _Quota(Reserve):
+    """A real disk that is full: SQLite's page limit, which each piece of the reserve raises."""
+
+    limit: Callable[[], object] = staticmethod(lambda: None)
+
+    def give(self) -> bool:
+        given = super().give()
+        if given:
+            self.limit()
+        return given
+
+
+def test_a_full_disk_is_answered_as_by_the_real_outbox(tmp_path: Path) -> None:
+    stores, quotas = Stores(), list[_Quota]()
+
+    def reserve(folder: Path) -> Reserve:
+        quotas.append(_Quota(folder, 4 * PIECE_BYTES, margin=0))
+        return quotas[0]
+
+    bench = Bench(tmp_path, reserve)
+    stores.open_outbox()
+    connection = bench.outbox._writer._connection
+    pages: list[Any] = []  # SQLite sets the limit no lower than what there is
+    bench.outbox._writer.submit(lambda db: db.execute("PRAGMA max_page_count=1").fetchone()[0], pages.append)
+    bench.calls.get(timeout=10)()
+    quotas[0].limit = lambda: connection.execute(f"PRAGMA max_page_count={pages[0] + 50}")
+    number = 0
+    while not quotas[0].held() < 4 * PIECE_BYTES:  # until a page is wanted that is not there
+        number += 1
+        bench.do(press(number), ev.Stored)
+        stores.do(press(number))
+    stores.disk.full = True
+    for fresh in range(number + 1, number + 20):
+        for effect in (press(fresh), notice(), press(fresh, at_ms=7), fx.FetchNotices(0, 5)):
+            bench.outbox.carry_out(effect)
+            (real,), (twin,) = bench.wait(), stores.do(effect)
+            assert real == twin or (isinstance(real, ev.StoreFailed) and isinstance(twin, ev.StoreFailed))
+    assert stores.outbox.disk_ok == bench.outbox.disk_ok is False
+    bench.outbox.close()
 
 
 def test_a_full_inbox_commits_nothing_and_everything_once_there_is_room() -> None:

@@ -189,6 +189,25 @@ def test_an_outage_is_seen_on_the_lamp_and_what_was_pressed_meanwhile_arrives_la
     assert 60_000 <= int(str(row.fields[5])) <= 90_000, "with its age"
 
 
+def test_supervision_notes_the_loss_of_a_point_and_of_a_pole_and_their_end() -> None:
+    zone = served()
+    zone.poles[POLE].power_cut()
+    assert zone.run_until(lambda: bool(rows(zone, "pole_lost")), 10)
+    zone.poles[POLE].start()
+    assert zone.run_until(zone.in_service, 10)
+    began_us = zone.loop.now_us
+    zone.agents[POINT].kill()
+    assert zone.run_until(lambda: rows(zone, "point_lost")[-1].fields == (POINT, "on"), 20)
+    assert zone.loop.now_us > began_us
+    zone.agents[POINT].start()
+    assert zone.run_until(zone.in_service, 10)
+    zone.run_s(1)
+    # What the agent saw, and then what the pole tells of the time in which there was no agent.
+    assert [row.fields for row in rows(zone, "pole_lost")] == [(POLE, "on"), (POLE, "off")] * 2
+    assert [row.fields for row in rows(zone, "point_lost")] == [(POINT, "off"), (POINT, "on"), (POINT, "off")]
+    assert {row.part for row in rows(zone, "pole_lost")} == {POINT}
+
+
 def test_a_frozen_agent_hears_late_what_fits_into_the_kernels_buffers() -> None:
     zone = served()
     agent = zone.agents[POINT]

@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from sos_agent.core.effects import WriteBytes
 from sos_agent.edge.setup import client_id_of, config_of, local_port
 from sos_contract.site import KEY_BYTES, Line, Point, Site
 from sos_sim.trace import Trace
@@ -163,10 +164,11 @@ class Zone:
         return all(pole.look == "in_service" for pole in self.poles.values())
 
     def counters(self) -> dict[str, int]:
-        """How much was done: frames sealed by poles, commits, messages through brokers, steps of poles and cores."""
+        """How much was done: frames sealed on both ends, commits, messages through brokers, steps of all cores."""
         programs = (*self.agents.values(), self.station)
+        sealed = sum(pole.sealed for pole in self.poles.values())
         return {
-            "frames": sum(pole.sealed for pole in self.poles.values()),
+            "frames": sealed + sum(agent.effects[WriteBytes] for agent in self.agents.values()),
             "commits": sum(program.commits for program in programs),
             "messages": sum(broker.messages for broker in self.brokers.values()),
             "steps": sum(pole.steps for pole in self.poles.values()) + sum(program.handled for program in programs),
