@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
-from tests.sim.pole_world import Street
+from tests.sim.pole_world import AgentNode, Street, key_of
 
 from sos_pole.runs import IDLE, OPEN, PRESSED, SHORT
+from sos_sim.trace import Trace
 from sos_sim.world.flash import ERASE_US
+from sos_sim.world.gpio import local_wire, own_button
+from sos_sim.world.loop import Loop
 from sos_sim.world.pole import NEAR_WRAP_MS
 
 
@@ -255,3 +260,30 @@ def test_wires_and_other_inputs_become_faults_of_the_pole() -> None:
         pole.sense(name, value)
     street.run_ms(5000)
     assert pole.pole is not None and pole.pole.faults == 0b11110000 and not street.rows("minted")
+
+
+def test_an_own_button_is_a_pole_whose_cable_takes_no_time() -> None:
+    loop, trace = Loop(), Trace(keep=True)
+    wire = local_wire(loop, random.Random(1), "local:lobby")
+    agent = AgentNode(loop, wire, 1, 1)
+    own = own_button(loop, trace, random.Random(2), "lobby", key_of(1), wire)
+    own.start()
+    assert loop.run(2_000_000, lambda: own.look == "in_service")
+    loop.run(2_000_000)
+    own.finger(0, True)
+    assert loop.run(2_050_000, lambda: own.look == "received")
+    pressed, held, received = (row.at_us for row in trace.rows[-3:])
+    assert received - pressed < 1000 and pressed <= held and len(agent.presses) == 1  # its flash takes some of it
+    own.finger(0, False)
+    own.power_cut()
+    own.start()
+    assert loop.run(5_000_000, lambda: own.look == "in_service") and len(agent.presses) == 1
+
+
+def test_a_cut_that_was_armed_comes_even_if_the_pole_is_reset_before() -> None:
+    street = Street().serve()
+    street.pole.power_cut(tear=True)
+    street.pole.reset()
+    street.run_ms(1000)
+    assert not street.pole.running and street.rows("down")[-1].fields == ("power",)
+    street.serve()

@@ -119,8 +119,10 @@ class Board:
 
     def blind(self, from_ms: int, until_ms: int) -> None:
         """The flash is being written, or the program hangs, from then until then: no samples, no turns."""
-        self._seen_ms += [each.blind(from_ms, until_ms) for each in self.inputs]
-        if until_ms < NEVER_MS:  # a look that would have been meanwhile is late
+        resumed_ms = [each.blind(from_ms, until_ms) for each in self.inputs]
+        if until_ms < NEVER_MS:
+            self._seen_ms += resumed_ms
+            # a look that would have been meanwhile is late
             self._looked_ms = max(self._looked_ms, until_ms - LOOK_MS)
 
     def turn(self, now_ms: int, received: bytes) -> Outputs | None:

@@ -23,8 +23,8 @@ class BoardFlash(NorFlash):
         busy_us, self._busy_us = self._busy_us, 0
         return busy_us
 
-    def power_on(self) -> None:
-        """What was armed for the last cut is over."""
+    def power_gone(self) -> None:
+        """The cut that was armed is over."""
         self.tear_at = self.tear_next = None
         self._busy_us = 0
 

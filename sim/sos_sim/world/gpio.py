@@ -21,4 +21,4 @@ def local_wire(loop: Loop, rng: random.Random, line: str) -> Wire:
 def own_button(loop: Loop, trace: Trace, rng: random.Random, name: str, key: bytes, wire: Wire) -> PoleNode:
     """The button of that name. It lives and dies with the agent's program: start and cut its power with it. Its flash
     is a file on the agent's disk: ``lose_flash`` when that disk is lost."""
-    return PoleNode(loop, trace, rng, PoleSpec(name, LOCAL_ADDRESS, key, supervised=False), wire)
+    return PoleNode(loop, trace, rng, PoleSpec(name, LOCAL_ADDRESS, key, "local", supervised=False), wire)

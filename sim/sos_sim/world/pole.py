@@ -30,7 +30,9 @@ LEVELS = ("idle", "pressed", "open", "short")  # names of sos_pole.runs' levels
 
 @dataclass(frozen=True, slots=True)
 class PoleSpec:
-    """What does not change: who it is and how it is wired. ``link``: uart, rs485 or usb; ``buttons``: 1 or 2.
+    """What does not change: who it is and how it is wired.
+
+    ``link``: uart, rs485, usb, or local, whose cable is memory and loses nothing; ``buttons``: 1 or 2.
 
     Without supervision an input sees a cut wire as released and a short as pressed.
     """
@@ -45,7 +47,11 @@ class PoleSpec:
 
 
 class PoleNode:
-    """One pole and the hands of whoever touches it. ``pole`` is its core while it runs, ``look`` what its lamp says."""
+    """One pole and the hands of whoever touches it. ``pole`` is its core while it runs, ``look`` what its lamp says.
+
+    ``drift_ppm`` is drawn; set another one only while it has no power. ``flash.broken`` and ``flash.stuck`` are its
+    flash's faults. ``sealed`` counts frames said, ``steps`` the core's steps.
+    """
 
     def __init__(self, loop: Loop, trace: Trace, rng: random.Random, spec: PoleSpec, wire: Wire) -> None:
         self.spec = spec
@@ -71,6 +77,7 @@ class PoleNode:
         self._origin_us = 0  # the board's clock was ``_origin_ms`` then
         self._origin_ms = 0
         self._busy_us = 0  # the flash is being written until then
+        self._deaf_us = 0
         self._received = b""
         self._turning = self._frozen = False
         self._fed_us = 0
@@ -94,9 +101,8 @@ class PoleNode:
         )
         if self.wraps_in_ms is not None:
             self._origin_ms, self.wraps_in_ms = TICKS_MASK + 1 - self.wraps_in_ms, None
-        self.flash.power_on()
         self._trace.say(now_us, "up", self.spec.id, cause)
-        self._end.deafen(now_us + BOOT_US)
+        self._end.deaf = True
         self._timer = self._loop.at(now_us + BOOT_US, partial(self._boot, cause))
 
     def power_cut(self, tear: bool = False) -> None:
@@ -141,8 +147,14 @@ class PoleNode:
 
     def deafen(self, span_us: int) -> None:
         """The processor looks away for so long: what comes meanwhile is lost."""
-        if self.running:
-            self._end.deafen(self._loop.now_us + span_us)
+        if self.running and self.spec.link != "local":
+            self._deaf_us = max(self._deaf_us, self._loop.now_us + span_us)
+            self._end.deaf = True
+            self._loop.at(self._deaf_us, self._listen)
+
+    def _listen(self) -> None:
+        if self._board is not None and self._loop.now_us >= self._deaf_us:
+            self._end.deaf = False
 
     def swap_board(self) -> None:
         """Another board with the same key and nothing in its flash; the pole has to be started again."""
@@ -252,7 +264,6 @@ class PoleNode:
         self._note_presses(pole)
         self._note_look(pole)
         self._busy_us = self._loop.now_us + self.flash.take_busy_us()
-        self._end.deafen(self._busy_us)
         self._timer = self._loop.at(self._busy_us, partial(self._first_turn, pole))
 
     def _first_turn(self, pole: Pole) -> None:
@@ -261,6 +272,7 @@ class PoleNode:
         if pole.journal.marked or board.asks_for_repl():
             self._stop("repl")
             return
+        self._listen()
         self._plan()
 
     def _stop(self, cause: str) -> None:
@@ -269,6 +281,8 @@ class PoleNode:
         self.pole = self._board = None
         self.look = ""
         self._lamp_entry = None
+        if cause == "power":
+            self.flash.power_gone()
         self._end.hush()
         self._trace.say(self._loop.now_us, "down", self.spec.id, cause)
 
@@ -315,7 +329,7 @@ class PoleNode:
         busy_us = self.flash.take_busy_us()
         if busy_us:
             self._busy_us = now_us + busy_us
-            self._end.deafen(self._busy_us)
+            self.deafen(busy_us)
             board.blind(now_ms, now_ms - (-busy_us // 1000))
             self._cancel()
             self._timer = self._loop.at(self._busy_us, partial(self._carry_out, out, now_ms))

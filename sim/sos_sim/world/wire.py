@@ -43,7 +43,7 @@ class End:
         self.eager = eager
         self.free_us = 0
         self.pending = b""  # passed, and not yet told of
-        self.deaf_us = -1  # what passes up to then is lost to this end
+        self._deaf = False
         self.late_us = 0  # when the last delayed piece comes
         self._wire = wire
 
@@ -59,10 +59,15 @@ class End:
         pending, self.pending = self.pending, b""
         return pending
 
-    def deafen(self, until_us: int) -> None:
-        """What passes from now until then is lost to this end: its processor looks away."""
+    @property
+    def deaf(self) -> bool:
+        """What passes is lost to this end: its processor looks away."""
+        return self._deaf
+
+    @deaf.setter
+    def deaf(self, deaf: bool) -> None:
         self._wire.settle()
-        self.deaf_us = until_us
+        self._deaf = deaf
 
     def hush(self) -> None:
         """It lost its power: what it has not said yet stays unsaid, what it has not heard yet is lost."""
@@ -225,18 +230,11 @@ class Wire:
     def _reach(self, end: End, said: dict[End, bytes]) -> None:
         """What of ``said`` comes to that end: one talker's bytes, or, where several meet, garbage."""
         heard = [piece for talker, piece in said.items() if self._passes(talker, end)]
-        if not heard or (end in said and self.shared and not self.echo):
+        if not heard or end.deaf or (end in said and self.shared and not self.echo):
             return  # who talks on a pair has its receiver off
         piece = heard[0]
         if len(heard) > 1:
             piece = self._rng.randbytes(max(map(len, heard))) if self.shared else b"".join(heard)
-        if end.deaf_us >= 0:
-            now_us = self._loop.now_us
-            if now_us <= end.deaf_us:
-                return
-            heard_most = (now_us - end.deaf_us) * self.baud // _BITS_US
-            end.deaf_us = -1
-            piece = piece[max(0, len(piece) - heard_most) :]
         end.pending += piece
 
     def _passes(self, talker: End, end: End) -> bool:
