@@ -11,13 +11,14 @@ import pytest
 from sos_contract.site import Site, find_site, read_site
 from sos_sim.timeline import page, picture, text
 from sos_sim.timeline.bars import bars_of
+from sos_sim.timeline.lanes import Lanes
 from sos_sim.timeline.picture import Axis, Picture, around
 from sos_sim.trace import KINDS, Trace
 
 POLE, PRESS = "clock-tower-1", "clock-tower-1/00112233aabbccdd/2/3"
 OTHER = "merlin-1/00112233aabbccde/1/1"
 SITE: Site = read_site(find_site("betong"))
-WIRE = SITE.find_pole(POLE)[1].port
+WIRE = f"wire:{POLE}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Found:
 TWICE = Found("duplicated", 612_000_000, f"the press {PRESS} stands in the inbox twice", "station")
 STORY: tuple[tuple[float, str, str, tuple[object, ...]], ...] = (
     (0, "look", POLE, ("in_service", "")),
-    (100, "fault", WIRE, ("loss", "on", "30 % of frames")),
+    (100, "fault", POLE, ("wire-loss", "on", "probability 0.3")),
     (120, "finger", POLE, (0, "down", 3)),
     (120.034, "minted", POLE, (PRESS, "press", True, 0)),
     (120.035, "look", POLE, ("pressed", PRESS)),
@@ -44,7 +45,7 @@ STORY: tuple[tuple[float, str, str, tuple[object, ...]], ...] = (
     (127, "up", "agent:clock-tower", ("restart",)),
     (128, "loop", "clock-tower-1", (0, "open")),
     (129, "loop", "clock-tower-1", (0, "idle")),
-    (600, "fault", WIRE, ("loss", "off")),
+    (600, "fault", POLE, ("wire-loss", "off", "")),
     (603.2, "received", "station", (PRESS, "new", 7, "press", 5000, 483_200, True)),
     (603.3, "screen", "malee", (((PRESS, "received", 483_200, True), (OTHER, "received", None, True)),)),
     (604.3, "screen", "malee", (((PRESS, "received", 484_200, True), (OTHER, "received", None, True)),)),
@@ -79,11 +80,11 @@ def test_lanes_stand_as_a_press_travels() -> None:
 def test_bars_tell_what_was_so_and_what_was_so_already() -> None:
     found = told()
     spans = {(bar.lane, bar.name): (bar.from_us / 1e6, bar.until_us / 1e6) for bar in found.bars}
-    assert spans[WIRE, "loss"] == (100, 600)
+    assert spans[WIRE, "wire-loss"] == (100, 600)
     assert spans["agent:clock-tower", "crash"] == (122.102, 127)
     assert spans[POLE, "loop open"] == (128, 129)
     assert spans[POLE, "pressed"] == (120.035, 615)
-    assert [bar.name for bar in found.already()] == ["loss"]
+    assert [bar.name for bar in found.already()] == ["wire-loss"]
 
 
 def test_a_finding_without_a_press_shows_the_minute_before_it() -> None:
@@ -101,7 +102,7 @@ def test_a_lamp_of_a_pole_without_power_is_dark() -> None:
         (9, "look", "starting"),
     ):
         trace.say(at_us, kind, POLE, field)
-    bars = [(bar.kind, bar.name, bar.from_us, bar.until_us) for bar in bars_of(trace.rows, 0, 20)]
+    bars = [(bar.kind, bar.name, bar.from_us, bar.until_us) for bar in bars_of(trace.rows, Lanes(), 0, 20)]
     assert bars == [("look", "in_service", 0, 5), ("down", "power", 5, 9), ("look", "starting", 9, 20)]
 
 
@@ -126,12 +127,12 @@ def test_the_text_fits_a_terminal_and_says_all() -> None:
     head = " ".join(drawn.splitlines()[:2])
     assert head.startswith("DUPLICATED at 10 min 12.0 s, station: press A stands in the inbox twice")
     for words in (
-        "[loss...",
+        "[wire-loss...",
         "#crash#",
         "=pressed==",
         "safezone soak --seed 17",
         "program dies before Publish",
-        "fault loss: 30 %",
+        "fault wire-loss: probability 0.3",
     ):
         assert words in drawn
     narrow = text.draw(told(), 60)

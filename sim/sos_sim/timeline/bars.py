@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from sos_sim.timeline.words import lane_of
+from sos_sim.timeline.lanes import Lanes
 from sos_sim.trace import Row
 
 LOOK, FAULT, DOWN, BAD, LOST = "look", "fault", "down", "bad", "lost"
@@ -26,18 +26,19 @@ class Bar:
 class _Spans:
     """Open and ended bars; of a lane and kind one is open a ``key``."""
 
-    def __init__(self, end_us: int) -> None:
+    def __init__(self, lanes: Lanes, end_us: int) -> None:
+        self._lanes = lanes
         self._end_us = end_us
         self._open: dict[tuple[str, str, str], Bar] = {}
         self._ended: list[Bar] = []
 
     def begin(self, row: Row, kind: str, name: str, words: str, key: str = "") -> None:
         self.end(row, kind, key)
-        lane = lane_of(row)
+        lane = self._lanes.of(row)
         self._open[lane, kind, key] = Bar(lane, kind, row.at_us, self._end_us, name, words)
 
     def end(self, row: Row, kind: str, key: str = "") -> None:
-        bar = self._open.pop((lane_of(row), kind, key), None)
+        bar = self._open.pop((self._lanes.of(row), kind, key), None)
         if bar is not None and row.at_us > bar.from_us:
             self._ended.append(replace(bar, until_us=row.at_us))
 
@@ -95,9 +96,9 @@ _TAKE: dict[str, Callable[[_Spans, Row], None]] = {
 }
 
 
-def bars_of(rows: Iterable[Row], begin_us: int, end_us: int) -> list[Bar]:
+def bars_of(rows: Iterable[Row], lanes: Lanes, begin_us: int, end_us: int) -> list[Bar]:
     """Every span of ``rows`` (in order, from the run's beginning) that lasts into the time between the two."""
-    spans = _Spans(end_us)
+    spans = _Spans(lanes, end_us)
     for row in rows:
         if row.at_us > end_us:
             break

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sos_contract.site import Site
-from sos_sim.timeline.bars import FAULT, LOOK, Bar, bars_of
-from sos_sim.timeline.words import OFFICERS, Happening, happenings_of, plain
+from sos_sim.timeline.bars import LOOK, Bar, bars_of
+from sos_sim.timeline.lanes import Lanes
+from sos_sim.timeline.words import Happening, happenings_of, plain
 from sos_sim.trace import Row
 
 BEFORE_US, AFTER_US = 60_000_000, 3_000_000  # shown before a finding that names no press, and after any
@@ -117,19 +118,21 @@ def around(finding: Finding, rows: Sequence[Row], site: Site | None = None, note
     named = list(dict.fromkeys(map(plain, IDENTITY.findall(finding.words))))[:MOST_PRESSES]
     begin_us = _begin_us(finding, rows, named)
     end_us = finding.at_us + AFTER_US
-    seen = [what for row in rows if begin_us <= row.at_us <= end_us for what in happenings_of(row)]
+    lanes = Lanes(site)
+    seen = [what for row in rows if begin_us <= row.at_us <= end_us for what in happenings_of(row, lanes)]
     presses = _letters(named, [what.identity for what in seen if what.identity])
-    near = _near(site, finding, named)
-    told = _news([what for what in seen if _concerns(what, presses, near)])
+    near = lanes.near(finding.part, [identity.split("/")[0] for identity in named])
+    told = _news([what for what in seen if _concerns(what, presses, lanes, near)])
     kept = _most_telling(told, finding, named)
     letters = _touched(kept, {identity: letter for letter, identity in presses.items()})
     events = [
         Event(number, what.at_us, what.lane, what.words, letters[number - 1]) for number, what in enumerate(kept, 1)
     ]
-    with_events = {event.lane for event in events} | near
-    bars = [bar for bar in bars_of(rows, begin_us, end_us) if bar.lane in with_events or bar.kind == FAULT]
-    lanes = _in_order(site, [*(event.lane for event in events), *(bar.lane for bar in bars), finding.part])
-    return Picture(finding, begin_us, end_us, lanes, events, bars, presses, len(told) - len(kept), list(notes))
+    bars = [bar for bar in bars_of(rows, lanes, begin_us, end_us) if lanes.may_matter(bar.lane, near)]
+    with_events = {event.lane for event in events} | {finding.part}
+    bars = [bar for bar in bars if bar.kind != LOOK or bar.lane in with_events or not site]
+    shown = lanes.order([*(event.lane for event in events), *(bar.lane for bar in bars), finding.part])
+    return Picture(finding, begin_us, end_us, shown, events, bars, presses, len(told) - len(kept), list(notes))
 
 
 def _begin_us(finding: Finding, rows: Sequence[Row], named: Sequence[str]) -> int:
@@ -163,28 +166,13 @@ def _letters(named: Sequence[str], seen: Sequence[str]) -> dict[str, str]:
     return dict(zip(_LETTERS, chosen, strict=False))
 
 
-def _near(site: Site | None, finding: Finding, named: Sequence[str]) -> set[str]:
-    """Lanes that are on the way of what the finding is about: its pole's, its wire's, its agent's."""
-    poles = {identity.split("/")[0] for identity in named} | {finding.part}
-    near = set(poles)
-    for point in site.point if site is not None else ():
-        for line in point.line:
-            if poles & {pole.id for pole in line.pole}:
-                near |= {line.port, f"agent:{point.id}"}
-        if f"agent:{point.id}" in poles or (point.button is not None and point.button.id in poles):
-            near.add(f"agent:{point.id}")
-    return near
-
-
-def _concerns(what: Happening, presses: dict[str, str], near: set[str]) -> bool:
+def _concerns(what: Happening, presses: dict[str, str], lanes: Lanes, near: set[str]) -> bool:
     """Whether it may have to do with the finding: other poles' presses, lamps and fingers have not."""
     if what.identity:
         return what.identity in presses.values()
-    if what.kind in ("finger", "loop", "look", "pole_lost"):
-        return what.lane in near
-    if what.kind in ("up", "down", "boundary", "disk", "attack") and what.lane.startswith("agent:"):
-        return what.lane in near or not any(lane.startswith("agent:") for lane in near)
-    return True
+    if what.about:
+        return what.about in near or f"agent:{what.about}" in near
+    return lanes.may_matter(what.lane, near)
 
 
 def _news(happenings: Sequence[Happening]) -> list[Happening]:
@@ -210,24 +198,3 @@ def _most_telling(happenings: list[Happening], finding: Finding, named: Sequence
 
     chosen = sorted(range(len(happenings)), key=weight)[:MOST_EVENTS]
     return [happenings[index] for index in sorted(chosen)]
-
-
-def _in_order(site: Site | None, wanted: Sequence[str]) -> list[str]:
-    """The lanes as a press travels: scenario, then of each point its poles, wires and agent; brokers, station, desk."""
-    way = ["scenario"]
-    for point in site.point if site is not None else ():
-        for line in point.line:
-            way += [*(pole.id for pole in line.pole), line.port]
-        way += [*([point.button.id] if point.button is not None else []), f"agent:{point.id}"]
-    names = list(dict.fromkeys(wanted))
-    last = ("broker", "station", OFFICERS)
-
-    def place(lane: str) -> tuple[int, int]:
-        if lane in way:
-            return 0, way.index(lane)
-        for index, beginning in enumerate(last):
-            if lane.startswith(beginning):
-                return 2, index
-        return (1, 1 if lane.startswith("agent:") else 0)
-
-    return sorted(names, key=place)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sos_sim.timeline.lanes import OFFICERS, Lanes
 from sos_sim.trace import Row
-
-OFFICERS = "officers"
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One row as a developer reads it. ``identity`` is that of a press, or ''."""
+    """One row as a developer reads it. ``identity`` is that of a press, ``about`` a pole or point, or ''."""
 
     at_us: int
     kind: str
     lane: str
     identity: str
     words: str
+    about: str = ""
 
 
 def seconds(us: int) -> str:
@@ -97,22 +97,15 @@ WORDS: dict[str, tuple[int, Callable[[Row], str]]] = {
     "boundary": (-1, lambda row: f"program dies before {_joined(row)}"),
     "disk": (-1, lambda row: f"disk {_joined(row)}"),
     "fault": (-1, _fault),
+    "asked": (-1, lambda row: f"{row.fields[0]} asks: {row.fields[1]} {row.fields[2]}"),
     "point_lost": (-1, _lost),
     "pole_lost": (-1, _lost),
     "attack": (-1, lambda row: f"attack: {_joined(row)}"),
     "phase": (-1, _joined),
 }
-_AT_THE_AGENT = ("held", "pole_lost")  # their part is the point, whose agent it is
 
 
-def lane_of(row: Row) -> str:
-    """The lane of a row: its part, but that a point is its agent and every terminal belongs to the officers."""
-    if row.kind in _AT_THE_AGENT:
-        return f"agent:{row.part}"
-    return OFFICERS if row.kind == "screen" else row.part
-
-
-def happenings_of(row: Row) -> list[Happening]:
+def happenings_of(row: Row, lanes: Lanes) -> list[Happening]:
     """What a row says: nothing, one thing, or for an officer's screen one thing a line of it."""
     if row.kind == "screen":
         lines = row.fields[0] if len(row.fields) == 1 else row.fields
@@ -123,7 +116,8 @@ def happenings_of(row: Row) -> list[Happening]:
     identity = str(row.fields[index]) if 0 <= index < len(row.fields) else ""
     clash = identity.partition(".")[2]
     said = words(row) + (f" (clash {clash})" if clash else "")
-    return [Happening(row.at_us, row.kind, lane_of(row), plain(identity), said)]
+    about = str(row.fields[0]) if row.kind in ("pole_lost", "point_lost") else ""
+    return [Happening(row.at_us, row.kind, lanes.of(row), plain(identity), said, about)]
 
 
 def _on_screen(row: Row, line: tuple[object, ...]) -> Happening:
