@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Tests wait on timers and processes more than they compute: twice the cores keeps two cores busy.
 WORKERS ?= 4
 
-.PHONY: help setup sim test lint bench lock wheel clean
+.PHONY: help setup sim test lint bench firmware lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -30,6 +30,9 @@ test: lint ## ruff, mypy, pytest
 
 bench: setup ## The figures, each beside its floor
 	.venv/bin/safezone bench
+
+firmware: setup ## What to copy onto a pole's board, in .venv/firmware
+	@$(PY) -m sos_sim.live.firmware .venv/firmware
 
 lock: setup ## Pins the newest versions that pyproject.toml allows
 	$(PY) .ci/lock.py

@@ -29,13 +29,13 @@ WATCHDOG_MS = 8000  # an RP2040 can do 8,388
 LOOK_MS = 250  # at the slow inputs
 LAMP_LIT_MS = 60  # a lamp's current is judged when it has been lit for so long
 _LOW_MV, _GOOD_MV = 11400, 12200  # a 12 V lead battery: nearly empty; charging again
-_CAUSES = (
-    ("PWRON_RESET", "power_on"),
-    ("WDT_RESET", "watchdog"),
-    ("SOFT_RESET", "soft"),
-    ("HARD_RESET", "power_on"),
-    ("BROWNOUT_RESET", "brown_out"),
-)
+_CAUSES = {
+    "PWRON_RESET": "power_on",
+    "WDT_RESET": "watchdog",
+    "SOFT_RESET": "soft",
+    "HARD_RESET": "power_on",
+    "BROWNOUT_RESET": "brown_out",
+}
 
 
 class Board:
@@ -93,9 +93,9 @@ class Board:
     def reset_cause(self) -> str:
         """One of sos_wire.messages.RESET_CAUSES."""
         cause = self._machine.reset_cause()
-        for constant, name in _CAUSES:
+        for constant in _CAUSES:
             if getattr(self._machine, constant, None) == cause:
-                return name
+                return _CAUSES[constant]
         return "unknown"
 
     def asks_for_repl(self) -> bool:
@@ -124,7 +124,7 @@ class Board:
             self._look(now)
         if not self._judged and ticks_diff(now, self._lit_at) >= LAMP_LIT_MS:
             self._judge_lamp()
-        due = self._news or received or ticks_diff(now, self._stepped_at) >= self._wake_ms
+        due = self._news or received or self.due_ms(now) <= 0
         for sampler in self._samplers:
             due = due or sampler.changed
         if not due:
@@ -139,6 +139,10 @@ class Board:
         if out.open_repl:
             self._machine.reset()
         return True
+
+    def due_ms(self, now: int) -> int:
+        """Milliseconds from ``now`` until the pole wants its next step, if nothing happens before; 0 or less: now."""
+        return self._wake_ms - ticks_diff(now, self._stepped_at)
 
     def _start(self) -> None:
         """From here on the buttons are sampled and the watchdog waits for progress."""

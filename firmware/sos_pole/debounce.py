@@ -21,27 +21,18 @@ _BRIEF = 8  # contacts too brief for a finger, within some minutes
 
 WAIT, READY, TRYING, HELD, STUCK, DEAD = "wait", "ready", "trying", "held", "stuck", "dead"
 
-# (state, what is seen) -> (next state, what happens). What is not listed changes nothing.
-TABLE = {
-    (WAIT, "calm"): (READY, ()),
-    (WAIT, "long"): (DEAD, ("stuck",)),  # closed since the start or since a fault: it cannot call for help
-    (DEAD, "calm"): (READY, ("stuck_end",)),
-    (READY, "contact"): (TRYING, ("down",)),
-    (TRYING, "enough"): (HELD, ("press",)),
-    (TRYING, "gap"): (READY, ()),
-    (TRYING, "bad"): (READY, ()),
-    (HELD, "calm"): (READY, ("release",)),
-    (HELD, "long"): (STUCK, ("stuck",)),
-    (STUCK, "calm"): (READY, ("release", "stuck_end")),
-    (READY, "fault"): (WAIT, ()),
-    (TRYING, "fault"): (WAIT, ()),
-    (HELD, "fault"): (WAIT, ("release",)),
-    (STUCK, "fault"): (WAIT, ("release", "stuck_end")),
-    (DEAD, "fault"): (WAIT, ("stuck_end",)),
-}  # fmt: skip
-_BY_STATE: "dict[str, dict[str, tuple[str, tuple[str, ...]]]]" = {}  # the same, looked up without making a tuple
-for _key in TABLE:
-    _BY_STATE.setdefault(_key[0], {})[_key[1]] = TABLE[_key]
+# state -> what is seen -> (next state, what happens). What is not listed changes nothing.
+TABLE: "dict[str, dict[str, tuple[str, tuple[str, ...]]]]" = {
+    WAIT: {
+        "calm": (READY, ()),
+        "long": (DEAD, ("stuck",)),  # closed since the start or since a fault: it cannot call for help
+    },
+    DEAD: {"calm": (READY, ("stuck_end",)), "fault": (WAIT, ("stuck_end",))},
+    READY: {"contact": (TRYING, ("down",)), "fault": (WAIT, ())},
+    TRYING: {"enough": (HELD, ("press",)), "gap": (READY, ()), "bad": (READY, ()), "fault": (WAIT, ())},
+    HELD: {"calm": (READY, ("release",)), "long": (STUCK, ("stuck",)), "fault": (WAIT, ("release",))},
+    STUCK: {"calm": (READY, ("release", "stuck_end")), "fault": (WAIT, ("release", "stuck_end"))},
+}
 
 
 class Debounce:
@@ -91,7 +82,7 @@ class Debounce:
         return max(FAULT_MS - self._bad_ms, 1) if self.fault != self._level else NEVER
 
     def _see(self, what: str) -> bool:
-        row = _BY_STATE[self.state].get(what)
+        row = TABLE[self.state].get(what)
         if row is None:
             return False
         self.state = row[0]

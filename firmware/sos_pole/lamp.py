@@ -39,7 +39,6 @@ TABLE = {
         ((700, 500), (250, 0), (250, 500), (800, 0)),
     ),
 }
-PATTERNS = tuple(TABLE[look] for look in LOOKS)
 
 
 def look_of(lit: "tuple[int, int, int]") -> "str | None":

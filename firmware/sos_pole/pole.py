@@ -8,7 +8,7 @@ it is given. A step without frames, presses or changes allocates nothing.
 from sos_pole.alarm import HELD, RECEIVED, Alarm
 from sos_pole.debounce import DEAD, NEVER, READY, STUCK, WAIT, Debounce
 from sos_pole.journal import MOST_PENDING, Entry, Journal
-from sos_pole.lamp import PATTERNS, Player
+from sos_pole.lamp import TABLE, Player
 from sos_pole.notices import Notices
 from sos_pole.runs import Runs
 from sos_pole.senses import Readings
@@ -17,7 +17,6 @@ from sos_wire.link import BACKLOG, LIVE
 from sos_wire.messages import (
     FAULTS,
     KINDS,
-    LOOKS,
     RESET_CAUSES,
     STAGES,
     Command,
@@ -39,14 +38,6 @@ _SHORT_WAKE_MS = 2
 _CARRY = 1 << 28  # uptime is kept in two small integers: a big one would be made anew each step
 _URGENT = ("in_service", "out_of_service", "not_delivered")  # looks; the agent knows the stages itself
 _SOURCES = ("press", "silent_press")
-_LOOP_NOTICES = {
-    "loop_open": ("loop_open", 1),
-    "loop_short": ("loop_short", 1),
-    "stuck": ("stuck_button", 1),
-    "stuck_end": ("stuck_button", 0),
-    "chatter": ("chatter", 1),
-    "chatter_end": ("chatter", 0),
-}
 
 
 class Outputs:
@@ -102,8 +93,8 @@ class Pole:
         self._offer_at = now
         self._down_at_ms = 0
         self._alarm = Alarm(now)
-        self._lamp = Player(PATTERNS[0][0], now)
-        self._sound = Player(PATTERNS[0][1], now)
+        self._lamp = Player(TABLE["starting"][0], now)
+        self._sound = Player(TABLE["starting"][1], now)
         self._notices.add("pole_restarted", 0, RESET_CAUSES.index(self._reset_cause) + 1, 1)
         if journal.damaged or journal.failing:
             self._notices.add("journal_fault", 0, journal.damaged, 1)
@@ -164,13 +155,13 @@ class Pole:
             for kind in ("loop_open", "loop_short"):
                 if self._faults[source] >> FAULTS.index(kind) & 1:
                     self._fault(source, kind, 0)
-        elif what in _LOOP_NOTICES:
-            kind, on = _LOOP_NOTICES[what]
+        elif what != "down":
+            kind, _, end = what.partition("_end")
             if kind == "loop_open":
                 self._fault(source, "loop_short", 0)
             elif kind == "loop_short":
                 self._fault(source, "loop_open", 0)
-            self._fault(source, kind, on)
+            self._fault(source, "stuck_button" if kind == "stuck" else kind, 0 if end else 1)
 
     def _press(self, source: int, now: int) -> None:
         kind = _SOURCES[source]
@@ -189,7 +180,10 @@ class Pole:
             return
         self._faults[source] ^= bit
         self._notices.add(kind, self.uptime_ms, source, on)
-        self._set_fault(bit, any(mask & bit for mask in self._faults))
+        others = 0
+        for mask in self._faults:
+            others |= mask
+        self._set_fault(bit, others & bit != 0)
 
     def _set_fault(self, bit: int, on: bool) -> None:
         if (self.faults & bit != 0) != on:
@@ -368,7 +362,7 @@ class Pole:
         if look != self.look:
             urgent = look in _URGENT or self.look in _URGENT
             self.look = look
-            pattern = PATTERNS[LOOKS.index(look)]
+            pattern = TABLE[look]
             self._lamp.play(pattern[0], now)
             self._sound.play(pattern[1], now)
             self._stale = True

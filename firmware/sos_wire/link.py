@@ -51,6 +51,7 @@ class Link:
         self.state = "closed"
         self.counts = dict.fromkeys(REFUSALS, 0)
         self.counts["duplicate"] = self.counts["resent"] = 0  # what a lossy line costs; no refusals
+        self.refused = 0  # frames, for all reasons
         self.opened = 0  # sessions that were opened
         self.losses = 0  # sessions that fell silent
         self.peer: tuple[int, int] = (0, 0)  # agent: incarnation and boot of the pole in the last session
@@ -74,11 +75,6 @@ class Link:
     def up(self) -> bool:
         """Whether there is a session in which the peer was heard lately."""
         return self._talk is not None
-
-    @property
-    def refused(self) -> int:
-        """Frames that were refused, all reasons."""
-        return sum([self.counts[reason] for reason in REFUSALS])
 
     def set_status(self, payload: bytes, urgent: bool) -> None:
         """What our beats and answers carry from now on; ``urgent``: tell it now, again and again until answered."""
@@ -146,6 +142,7 @@ class Link:
             reason = self._hear_call(event, frame, now)
         if reason:
             self.counts[reason] += 1
+            self.refused += 1
 
     # --- state
 

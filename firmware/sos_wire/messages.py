@@ -58,8 +58,10 @@ SERVICES = ("in_service", "station_lost", "starting")
 COMMANDS = ("open_repl",)
 
 _PRESS, _DETAIL, _NOTICE, _STATUS, _PROGRESS, _SERVICE, _COMMAND = 1, 2, 3, 4, 16, 17, 18
-_UP = {_PRESS: "<BBQIIQHB", _DETAIL: "<BQIII", _NOTICE: "<BBQIIQiB", _STATUS: "<BBHhBIIHH3s"}
-_DOWN = {_PROGRESS: "<BQIIB", _SERVICE: "<BB", _COMMAND: "<BBI"}
+_PRESS_FIELDS, _DETAIL_FIELDS, _NOTICE_FIELDS, _STATUS_FIELDS = "<BBQIIQHB", "<BQIII", "<BBQIIQiB", "<BBHhBIIHH3s"
+_PROGRESS_FIELDS, _SERVICE_FIELDS, _COMMAND_FIELDS = "<BQIIB", "<BB", "<BBI"
+_UP = {_PRESS: _PRESS_FIELDS, _DETAIL: _DETAIL_FIELDS, _NOTICE: _NOTICE_FIELDS, _STATUS: _STATUS_FIELDS}
+_DOWN = {_PROGRESS: _PROGRESS_FIELDS, _SERVICE: _SERVICE_FIELDS, _COMMAND: _COMMAND_FIELDS}
 _MOST = 0x3FFFFFFF  # counts stop here: the largest small integer of a 32-bit board
 
 
@@ -98,7 +100,7 @@ class Press:
 
     def pack(self) -> bytes:
         return struct.pack(
-            _UP[_PRESS],
+            _PRESS_FIELDS,
             _PRESS,
             _code(PRESS_KINDS, self.kind),
             self.incarnation,
@@ -121,7 +123,7 @@ class Detail:
 
     def pack(self) -> bytes:
         held_ms = min(self.held_ms, _MOST)
-        return struct.pack(_UP[_DETAIL], _DETAIL, self.incarnation, self.boot, self.press, held_ms)
+        return struct.pack(_DETAIL_FIELDS, _DETAIL, self.incarnation, self.boot, self.press, held_ms)
 
 
 class Notice:
@@ -141,7 +143,7 @@ class Notice:
     def pack(self) -> bytes:
         value = max(-_MOST, min(self.value, _MOST))
         return struct.pack(
-            _UP[_NOTICE],
+            _NOTICE_FIELDS,
             _NOTICE,
             _code(KINDS, self.kind),
             self.incarnation,
@@ -180,7 +182,7 @@ class Status:
 
     def pack(self) -> bytes:
         return struct.pack(
-            _UP[_STATUS],
+            _STATUS_FIELDS,
             _STATUS,
             _code(LOOKS, self.look),
             max(0, min(self.supply_mv, 0xFFFF)),
@@ -205,7 +207,7 @@ class Progress:
 
     def pack(self) -> bytes:
         stage = _code(STAGES, self.stage)
-        return struct.pack(_DOWN[_PROGRESS], _PROGRESS, self.incarnation, self.boot, self.press, stage)
+        return struct.pack(_PROGRESS_FIELDS, _PROGRESS, self.incarnation, self.boot, self.press, stage)
 
 
 class Service:
@@ -215,7 +217,7 @@ class Service:
         self.state = state
 
     def pack(self) -> bytes:
-        return struct.pack(_DOWN[_SERVICE], _SERVICE, _code(SERVICES, self.state))
+        return struct.pack(_SERVICE_FIELDS, _SERVICE, _code(SERVICES, self.state))
 
 
 class Command:
@@ -226,7 +228,7 @@ class Command:
         self.ident = ident
 
     def pack(self) -> bytes:
-        return struct.pack(_DOWN[_COMMAND], _COMMAND, _code(COMMANDS, self.command), self.ident)
+        return struct.pack(_COMMAND_FIELDS, _COMMAND, _code(COMMANDS, self.command), self.ident)
 
 
 def unpack(payload: bytes) -> "Press | Detail | Notice | Status | Progress | Service | Command | None":

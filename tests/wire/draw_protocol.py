@@ -8,7 +8,7 @@ from pathlib import Path
 from sos_wire import frame, lanes, line, link, messages, talk
 from sos_wire.agent_end import ASK_MS, REPLY_MS, SILENT_MS, WHO_MIN_MS
 from sos_wire.handshake import AGENT, POLE, TABLES
-from sos_wire.pole_end import HELLO_VALID_MS, POLE_GAP_MS, SLOT_MS, SLOTS
+from sos_wire.pole_end import HELLO_MIN_MS, HELLO_SPREAD_MS, HELLO_VALID_MS, POLE_GAP_MS, SLOT_MS, SLOTS
 
 PROTOCOL = Path(__file__).parents[2] / "firmware/sos_wire/PROTOCOL.md"
 ROLES = {POLE: "pole", AGENT: "agent"}

