@@ -22,6 +22,7 @@ _PARTS = {
     "station": "sos_station.cli",
     "alarms": "sos_station.cli",
     "sim": "sos_sim.cli",
+    "soak": "sos_sim.soak_cli",
     "bench": "sos_sim.bench.cli",
     "site": "safezone.site_cli",
 }

@@ -1,0 +1,133 @@
+"""Promise 2, never a lie, in time: who is lost is said to be lost, within the promised seconds.
+
+- A lamp says *in service* for at most 10 s after its agent surely was gone (stopped, frozen, without power, or one wire
+  of the cable cut), and for at most 20 s after no broker could carry anything to the station any more.
+- The agent notes a lost pole within 10 s, and the station a lost point within 20 s. To note it, the agent must itself
+  run, have a disk that takes notes and have run for 10 s; the station must see its brokers. (While no broker is up, or
+  something is wrong on its own side, it knows nothing of its points, and says so of itself. A replayed or delayed
+  message is taken for a sign of life: whoever can publish in a point's name is past the broker's lock.)
+- Nobody is called lost while nothing at all was wrong on its path for a minute.
+
+The margin is what the world needs for one step: a commit and a frame.
+"""
+
+from __future__ import annotations
+
+from sos_sim.checkers.base import Findings, Town, seconds
+from sos_sim.checkers.reach import Reach
+from sos_sim.trace import Row, Trace
+
+AGENT_LOST_US, STATION_LOST_US = 10_000_000, 20_000_000
+# A frame of the lamp's news, a step, and a commit of the finding that shares its disk with others.
+STEP_US = 200_000
+# After its start, or after a broker came back: back-off, a connection that hangs, and a commit.
+SIGHT_US = 30_000_000
+CALM_US = 60_000_000
+
+
+class Supervision:
+    """Measures each loss at its end; ``longest_us`` are the figures for scenario files."""
+
+    def __init__(self, trace: Trace, town: Town, findings: Findings, reach: Reach) -> None:
+        self._town = town
+        self._findings = findings
+        self._reach = reach
+        self._look: dict[str, tuple[str, int]] = dict.fromkeys(town.poles, ("", 0))
+        self._lost: dict[str, bool] = {}  # pole or point, as it was noted
+        self._gone_us: dict[str, int | None] = {}  # since when it should be noted
+        self._sight_us = 0  # when something that the notes need was last wrong
+        self._told: set[tuple[str, int]] = set()
+        self.longest_us = {"link_lost": 0, "station_lost": 0}
+        for kind, hear in (
+            ("look", self._looks), ("up", self._pole), ("down", self._pole), ("point_lost", self._note),
+            ("pole_lost", self._note),
+        ):  # fmt: skip
+            trace.listen(kind, hear)
+        trace.listen("disk", self._hazy)
+        trace.listen("fault", self._hazy)
+        reach.listen(self._judge, self._changed)
+
+    def finish(self, now_us: int) -> None:
+        """Judge what stands."""
+        self._judge(now_us)
+
+    # --- lamps
+
+    def _looks(self, row: Row) -> None:
+        self._judge_lamp(row.part, row.at_us)
+        self._look[row.part] = str(row.fields[0]), row.at_us
+
+    def _pole(self, row: Row) -> None:
+        if row.part in self._look:
+            self._judge_lamp(row.part, row.at_us)
+            self._look[row.part] = "", row.at_us
+
+    def _judge_lamp(self, pole: str, now_us: int) -> None:
+        look, since_us = self._look[pole]
+        if look != "in_service":
+            return
+        point = self._town.point_of[pole]
+        for name, gone_us, bound_us in (
+            ("link_lost", self._reach.agent_gone_us[pole], AGENT_LOST_US),
+            ("station_lost", self._reach.station_gone_us[point], STATION_LOST_US),
+        ):
+            if gone_us is None:
+                continue
+            self.longest_us[name] = max(self.longest_us[name], now_us - max(gone_us, since_us))
+            if now_us > max(gone_us + bound_us + STEP_US, since_us) and (pole + name, gone_us) not in self._told:
+                self._told.add((pole + name, gone_us))
+                who = "agent" if name == "link_lost" else "station"
+                words = f"in service at {seconds(now_us)}, and its {who} was gone since {seconds(gone_us)}"
+                self._findings.tell("lied", gone_us + bound_us, words, pole)
+
+    # --- notes
+
+    def _hazy(self, row: Row) -> None:
+        if row.part.startswith("station") or str(row.fields[0]).startswith(
+            ("broker", "network", "attack-broker", "agent-disk")
+        ):
+            self._judge(row.at_us)
+            self._sight_us = row.at_us
+            self._gone_us.clear()
+
+    def _note(self, row: Row) -> None:
+        who = str(row.fields[0])
+        self._judge(row.at_us)
+        lost = row.fields[1] == "on"
+        poles = [who] if row.kind == "pole_lost" else [p for p in self._town.poles if self._town.point_of[p] == who]
+        if lost and all(self._reach.calm_us(pole, row.at_us) > CALM_US for pole in poles):
+            self._findings.tell("lied", row.at_us, f"{who} is called lost, and nothing was wrong", row.part)
+        self._lost[who] = lost
+
+    def _judge(self, now_us: int) -> None:
+        for pole in self._town.poles:
+            self._judge_lamp(pole, now_us)
+        for who, since_us in self._gone_us.items():
+            bound_us = AGENT_LOST_US if who in self._look else STATION_LOST_US
+            if since_us is None or self._lost.get(who) or now_us <= since_us + bound_us + STEP_US:
+                continue
+            if (who, since_us) not in self._told:
+                self._told.add((who, since_us))
+                words = f"{who} was gone since {seconds(since_us)}, and nobody noted it"
+                self._findings.tell("lied", since_us + bound_us, words, who)
+
+    def _changed(self, now_us: int) -> None:
+        """What should be noted from now on, and what need not be any more."""
+        reach, town = self._reach, self._town
+        for pole in town.poles:
+            agent = f"agent:{town.point_of[pole]}"
+            gone = not reach.is_down(agent) and (reach.is_down(pole) or reach.line_cut(pole))
+            self._expect(pole, now_us if gone and not reach.wrong[agent] else None)
+        sees = not reach.is_down("station") and not any(reach.is_down(f"broker:{b}") for b in town.brokers)
+        if not sees or any(
+            reach.wrong[part] for part in ("station", "network", *(f"broker:{b}" for b in town.brokers))
+        ):
+            self._sight_us = now_us
+            sees = False
+        for point in town.points:
+            gone = sees and reach.station_gone_us[point] is not None
+            self._expect(point, max(now_us, self._sight_us + SIGHT_US - STATION_LOST_US) if gone else None)
+
+    def _expect(self, who: str, since_us: int | None) -> None:
+        if since_us is None or self._gone_us.get(who) is None:
+            self._gone_us[who] = since_us

@@ -1,0 +1,74 @@
+"""The ground truth that checkers ask of the world beside its trace: what is in which store, and what is not well."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from sos_sim.checkers import Town
+from sos_sim.world.zone import Zone
+
+_IN_INBOX = "SELECT pole, incarnation, boot, press FROM alarm"
+_IN_OUTBOX = "SELECT 1 FROM alarm WHERE pole = ? AND incarnation = ? AND boot = ? AND press = ?"
+
+
+class ZoneGround:
+    """``checkers.base.Ground`` of a zone. Looks into the stores themselves."""
+
+    def __init__(self, zone: Zone, town: Town) -> None:
+        self._zone = zone
+        self._town = town
+
+    def blind_ms(self, pole: str) -> int:
+        """See Ground."""
+        return self._zone.poles[pole].blind_ms
+
+    def inbox(self) -> frozenset[str]:
+        """See Ground."""
+        file = self._zone.station.disk.file
+        rows = [] if file is None else file.execute(_IN_INBOX).fetchall()
+        return frozenset(f"{pole}/{incarnation}/{boot}/{press}" for pole, incarnation, boot, press in rows)
+
+    def whereabouts(self, identity: str) -> list[str]:
+        """See Ground."""
+        pole, incarnation, boot, press = identity.split("/")
+        found = []
+        node = self._zone.poles[pole]
+        if node.holds(int(incarnation, 16), int(boot), int(press)):
+            found.append(f"the journal of {pole} ({'running' if node.running else 'off'}, {node.look or 'dark'})")
+        agent = self._zone.agents[self._town.point_of[pole]]
+        if agent.disk.file is not None:
+            try:
+                row = agent.disk.file.execute(_IN_OUTBOX, (pole, incarnation, int(boot), int(press))).fetchone()
+            except sqlite3.Error:
+                row = None
+            if row is not None:
+                found.append(f"the outbox of {agent.part} ({'running' if agent.running else 'off'}; {agent.summary})")
+        return found
+
+    def unsettled(self) -> list[str]:
+        """See Ground."""
+        zone, words = self._zone, []
+        programs = (zone.station, *zone.agents.values())
+        words += [f"{node.part} does not run" for node in programs if not node.running or node.frozen]
+        words += [f"{broker.part} does not run" for broker in zone.brokers.values() if not broker.running]
+        file = zone.station.disk.file
+        if file is not None:
+            open_ = file.execute("SELECT count(*) FROM alarm WHERE stage != 'closed'").fetchone()[0]
+            if open_:
+                words.append(f"{open_} alarms are not closed")
+        for pole, lamp in zone.poles.items():
+            if lamp.look != "in_service":
+                words.append(f"{pole} says {lamp.look or 'nothing'}, of {lamp.identity_of_lamp() or 'no press'}")
+        return words
+
+    def cores(self) -> Iterator[tuple[str, object]]:
+        """See Ground."""
+        for pole, node in self._zone.poles.items():
+            if node.pole is not None:
+                yield pole, node.pole
+        for agent in self._zone.agents.values():
+            if agent.agent is not None:
+                yield agent.part, agent.agent
+        if self._zone.station.station is not None:
+            yield "station", self._zone.station.station

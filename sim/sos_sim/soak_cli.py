@@ -1,0 +1,185 @@
+"""``safezone soak``: the virtual town through many seeds, or through one scenario file, with all checkers on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from xml.sax.saxutils import quoteattr
+
+import typer
+
+from sos_contract.errors import UserError
+from sos_contract.site import find_site, read_site
+
+if TYPE_CHECKING:
+    from sos_sim.play import Result
+
+SEEDS_MOST = 1_000_000
+JOBS_MOST = 256
+FINDINGS_SHOWN = 10
+# Rows of the timeline before and after a finding.
+ROWS_BEFORE, ROWS_AFTER = 40, 5
+
+SiteOption = Annotated[str, typer.Option("--site", help="Site file, or the name of one that comes along.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``soak``."""
+    app.command("soak")(soak)
+
+
+def soak(
+    seeds: Annotated[str, typer.Option(help="A:B, from A up to but not B.")] = "",
+    hours: Annotated[float, typer.Option(help="Virtual hours of each run, at least.")] = 1.0,
+    scenario: Annotated[str, typer.Option(help="Play this scenario file (TOML) instead.")] = "",
+    junit: Annotated[str, typer.Option(help="Write what came of it as JUnit XML.")] = "",
+    site: SiteOption = "betong",
+    jobs: Annotated[int, typer.Option(help="Processes; by default one a core.")] = 0,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the scenario of the (first) seed and play nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Play the virtual town with faults drawn from seeds; exit 1 if a promise was broken."""
+    if scenario and seeds:
+        raise UserError("either --seeds or --scenario, not both")
+    if not 0 <= jobs <= JOBS_MOST:
+        raise UserError(f"--jobs {jobs} is outside 0 to {JOBS_MOST}")
+    if scenario:
+        _play_file(Path(scenario), junit, as_json)
+        return
+    read_site(find_site(site))
+    chosen = _seeds(seeds or "0:10")
+    _check_hours(hours)
+    if show:
+        from sos_sim.draw import draw
+        from sos_sim.scenario import dump
+
+        typer.echo(dump(draw(chosen[0], hours, site)), nl=False)
+        return
+    _campaign(chosen, hours, site, jobs, junit, as_json)
+
+
+def _seeds(text: str) -> range:
+    first, colon, last = text.partition(":")
+    try:
+        chosen = range(int(first), int(last) if colon else int(first) + 1)
+    except ValueError:
+        raise UserError(f"--seeds '{text}' is no range; write A:B, such as 0:40") from None
+    if not chosen or chosen.start < 0 or len(chosen) > SEEDS_MOST or chosen.stop > 2**53:
+        raise UserError(f"--seeds '{text}' is empty or too large; from 0 on, {SEEDS_MOST} at most")
+    return chosen
+
+
+def _check_hours(hours: float) -> None:
+    from sos_sim.scenario import HOURS_MOST
+
+    if not 0 < hours <= HOURS_MOST:
+        raise UserError(f"--hours {hours:g} is outside 0 to {HOURS_MOST:g}")
+
+
+def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_json: bool) -> None:
+    from sos_sim.campaign import campaign, cores, run_seeds
+
+    def seen(result: Result) -> None:
+        if result.broken:
+            for finding in result.findings[:FINDINGS_SHOWN]:
+                typer.echo(f"seed {result.seed}: {finding}", err=True)
+            typer.echo(f"reproduce: {_again(result.seed, hours, site)}", err=True)
+
+    alone = len(chosen) == 1
+    if alone:
+        summary = campaign(iter([_one(chosen[0], hours, site)]), 1, show=False, seen=lambda result: None)
+    else:
+        results = run_seeds(chosen, hours, site, jobs or cores())
+        summary = campaign(results, len(chosen), show=sys.stderr.isatty(), seen=seen)
+    lacking = summary.lacking()
+    demanded = summary.demanded()
+    if not as_json:
+        _tell(summary.line(), lacking, demanded)
+    elif lacking and demanded:
+        typer.echo(f"coverage: {len(lacking)} lacking: {'; '.join(lacking[:FINDINGS_SHOWN])}", err=True)
+    if junit:
+        _write_junit(Path(junit), [(f"seed {one.seed}", [str(f) for f in one.findings]) for one in summary.bad])
+    if as_json:
+        typer.echo(json.dumps(summary.line()))
+    if summary.broken or (lacking and demanded):
+        raise typer.Exit(1)
+
+
+def _one(seed: int, hours: float, site: str) -> Result:
+    """One seed alone: its findings are told with what happened around them."""
+    from sos_sim.draw import draw
+    from sos_sim.play import Run
+
+    run = Run(draw(seed, hours, site), keep=True)
+    result = run.play()
+    for finding in result.findings[:FINDINGS_SHOWN]:
+        typer.echo(f"seed {seed}: {finding}", err=True)
+    if result.findings:
+        first = min(result.findings, key=lambda finding: finding.at_us)
+        rows = run.trace.rows
+        index = next((i for i, row in enumerate(rows) if row.at_us > first.at_us), len(rows))
+        for row in rows[max(0, index - ROWS_BEFORE) : index + ROWS_AFTER]:
+            typer.echo(str(row)[:200], err=True)
+        typer.echo(f"reproduce: {_again(seed, hours, site)}", err=True)
+    return result
+
+
+def _again(seed: int, hours: float, site: str) -> str:
+    named = "" if site == "betong" else f" --site {site}"
+    return f"safezone soak --seeds {seed}:{seed + 1} --hours {hours:g}{named}"
+
+
+def _tell(line: dict[str, int | float], lacking: list[str], demanded: bool) -> None:
+    for name, value in line.items():
+        typer.echo(f"{name:<12}{value}")
+    if lacking:
+        typer.echo(f"not visited{' (and it should have been)' if demanded else ''}: {len(lacking)}")
+        for words in lacking[: None if demanded else FINDINGS_SHOWN]:
+            typer.echo(f"  {words}")
+
+
+def _play_file(path: Path, junit: str, as_json: bool) -> None:
+    from sos_sim.campaign import Summary
+    from sos_sim.play import play
+    from sos_sim.scenario import read_scenario
+
+    scenario = read_scenario(path)
+    result = play(scenario)
+    summary = Summary()
+    summary.add(result)
+    summary.wall_s = result.wall_s
+    failures = [str(finding) for finding in result.findings] + result.missed
+    if junit:
+        _write_junit(Path(junit), [(path.stem, failures)])
+    for words in failures:
+        typer.echo(f"{path}: {words}", err=True)
+    if as_json:
+        typer.echo(json.dumps(summary.line()))
+    else:
+        figures = {name: round(value, 1) for name, value in result.figures.items()}
+        _tell(summary.line() | figures, [], False)
+    if failures:
+        typer.echo(f"reproduce: safezone soak --scenario {path}", err=True)
+        raise typer.Exit(1)
+
+
+def _write_junit(path: Path, cases: list[tuple[str, list[str]]]) -> None:
+    """One test case a scenario; each finding or missed expectation is a failure."""
+    failures = sum(bool(words) for _, words in cases)
+    lines = [
+        '<?xml version="1.0" encoding="utf-8"?>',
+        f'<testsuite name="safezone soak" tests="{max(1, len(cases))}" failures="{failures}">',
+    ]
+    for name, words in cases or [("campaign", [])]:
+        lines.append(f'  <testcase classname="safezone.soak" name={quoteattr(name)}>')
+        lines += [f"    <failure message={quoteattr(one)}/>" for one in words]
+        lines.append("  </testcase>")
+    lines.append("</testsuite>\n")
+    try:
+        path.write_text("\n".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file with --junit") from None
