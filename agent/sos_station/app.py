@@ -66,10 +66,13 @@ class App:
         self._timer: asyncio.TimerHandle | None = None
         self._done = asyncio.Event()
         self._error = ""
+        self._no_inbox = ""
         self._stores = 0
         self._stored_s = self._loop.time()
         client_id = f"{site.station.id}-station-{os.urandom(4).hex()}"
-        self._inbox = Inbox(site.station.data_path, deliver=self._inbox_event, wall_ms=clock.wall_ms())
+        self._inbox = Inbox(
+            site.station.data_path, deliver=self._inbox_event, wall_ms=clock.wall_ms(), broken=self._broken
+        )
         self._links = Links(site.station.brokers, client_id, tls=tls, deliver=self._take)
         self._does: dict[type, Callable[[Any], object]] = {
             **dict.fromkeys((fx.Connect, fx.Disconnect, fx.Subscribe), self._links.carry_out),
@@ -81,7 +84,7 @@ class App:
         }
 
     async def run(self) -> None:
-        """Until a signal comes. Raises SafezoneError if the program has a bug; what is committed is kept."""
+        """Until a signal comes. Raises SafezoneError on a bug, and when the inbox breaks; what is committed is kept."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._done.set)
         if self._inbox.aside is not None:
@@ -95,6 +98,8 @@ class App:
             await self._end()
         if self._error:
             raise SafezoneError(f"the station stopped on a bug: {self._error}; its inbox is kept, start it again")
+        if self._no_inbox:
+            raise SafezoneError(f"inbox: {self._no_inbox}; it is moved aside and begun anew at the next start")
 
     async def _end(self) -> None:
         self._notify.stopping()
@@ -144,6 +149,11 @@ class App:
             self._stores -= len(event.results if isinstance(event, ev.Committed) else event.effects)
             self._stored_s = self._loop.time()
         self._take(event)
+
+    def _broken(self, reason: str) -> None:
+        # No commit can succeed any more, and only a start makes a new inbox: agents would wait for ever.
+        self._no_inbox = reason
+        self._done.set()
 
     def _tell_time(self) -> None:
         self._take(ev.Clock(clock.wall_ms(), clock.quality()))

@@ -269,16 +269,19 @@ def test_an_agent_that_loses_its_disk_is_offered_again_what_the_pole_still_has()
 
 
 @pytest.mark.parametrize("fault", ["lose", "damaged"])
-def test_an_agent_whose_outbox_breaks_while_it_runs_ends_by_itself_and_begins_a_new_one(fault: str) -> None:
+@pytest.mark.parametrize("which", ["agent", "station"])
+def test_a_program_whose_store_breaks_while_it_runs_ends_by_itself_and_begins_a_new_one(which: str, fault: str) -> None:
+    # The station once went on without an inbox: nothing was received until somebody started it again.
     zone = served()
+    program: Program = zone.agents[POINT] if which == "agent" else zone.station
     if fault == "lose":
-        zone.agents[POINT].disk.lose()
+        program.disk.lose()
     else:
-        zone.agents[POINT].disk.damaged = True
+        program.disk.damaged = True
     touch(zone)
-    assert zone.run_until(lambda: not zone.agents[POINT].running, 5)
+    assert zone.run_until(lambda: not program.running, 5)
     assert rows(zone, "down")[-1].fields == ("broken",)
-    assert zone.agents[POINT].start()
+    assert program.start()
     assert zone.run_until(looks(zone, "received"), 20)
     received_once(zone)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.station.processes import SAFEZONE, PointClient, StationProcess, alarms, rows, site_file, until
+from tests.station.processes import SAFEZONE, WAIT_S, PointClient, StationProcess, alarms, rows, site_file, until
 from tests.station.world import alarm
 from tests.support.broker import Broker, free_port
 from tests.support.certs import Authority
@@ -60,6 +60,28 @@ def _ready(point: PointClient, number: int = 1) -> None:
         return False
 
     until(asked)
+
+
+def test_a_station_whose_inbox_has_gone_ends_in_one_line_and_begins_a_new_one(
+    station: StationProcess, point: PointClient
+) -> None:
+    # It once went on without: nothing was received until somebody started it again.
+    _ready(point)
+    (station.site.parent / "inbox" / "inbox.sqlite").unlink()
+    point.say("alarm", alarm(1))
+    assert station.process is not None and station.process.wait(10) == 1
+    last = station.log.read_text().splitlines()[-1]
+    assert "inbox.sqlite has been removed; it is moved aside and begun anew at the next start" in last
+    station.start()
+    heard: list[str] = []
+
+    def receipted() -> bool:
+        point.say("alarm", alarm(1))
+        while not point.heard.empty():
+            heard.append(point.heard.get()[0].leaf)
+        return "receipt" in heard
+
+    until(receipted)
 
 
 def test_a_press_reaches_the_officer_and_the_lamp_follows(station: StationProcess, point: PointClient) -> None:
@@ -244,12 +266,12 @@ def test_the_live_list_runs_until_ctrl_c(quiet_station: StationProcess, started_
     )
     os.close(theirs)
     shown = b""
-    while b"no open alarms" not in shown and select.select([ours], [], [], 10)[0]:
+    while b"no open alarms" not in shown and select.select([ours], [], [], WAIT_S)[0]:
         shown += os.read(ours, 4096)
     assert b"no open alarms" in shown
     try:
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(10) == 130
+        assert watching.wait(WAIT_S) == 130
     finally:
         watching.kill()
         watching.wait()

@@ -26,12 +26,22 @@ Completion = Committed | CommitFailed | Read | ReadFailed
 class Inbox:
     """Stores and reads complete through ``deliver``, on the loop's thread. What shares a commit is told at once."""
 
-    def __init__(self, folder: Path, *, deliver: Callable[[Completion], None], wall_ms: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        deliver: Callable[[Completion], None],
+        wall_ms: int,
+        broken: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         """Opens ``<folder>/inbox.sqlite``; a damaged one is moved aside, see ``aside`` and ``why``.
 
+        ``broken`` is called when the file is damaged or gone while in use: nothing more can be stored, and the owner
+        must end so that the next start begins a new one.
         Raises LockedError if another station uses the folder, SafezoneError if it cannot be used.
         """
         self._deliver = deliver
+        self._broken = broken
         self._loop = asyncio.get_running_loop()
         try:
             self._lock = FolderLock(folder, what="station")
@@ -85,6 +95,8 @@ class Inbox:
         if not self._results and not self._failures:
             self._loop.call_soon(self._tell)
         if isinstance(result, Failure):
+            if result.broken:
+                self._broken(result.reason)
             self._failures.append(effect)
             self._failure = result.reason
         else:

@@ -44,12 +44,14 @@ class Inbox:
         *,
         trace: Trace,
         wall_ms: int,
+        broken: Callable[[str], None] = lambda reason: None,
     ) -> None:
         """Raises LockedError if another station uses the disk, SafezoneError if it cannot be used."""
         self._loop = loop
         self._rng = rng
         self._disk = disk
         self._deliver = deliver
+        self._broken = broken
         self._trace = trace
         disk.lock(self, "station")
         with ExitStack() as undo:
@@ -120,6 +122,8 @@ class Inbox:
         if self._telling is None:
             self._telling = self._loop.after(0, self._tell)
         if isinstance(result, Failure):
+            if result.broken:
+                self._broken(result.reason)
             self._failures.append(effect)
             self._failure = result.reason
         else:

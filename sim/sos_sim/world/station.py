@@ -50,7 +50,9 @@ class StationNode(Program):
     def open(self) -> None:
         """As ``App.__init__``."""
         wall_ms = self.clock.wall_ms(self.loop.now_us)
-        inbox = Inbox(self.loop, self.rng, self.disk, self._inbox_event, trace=self.trace, wall_ms=wall_ms)
+        inbox = Inbox(
+            self.loop, self.rng, self.disk, self._inbox_event, trace=self.trace, wall_ms=wall_ms, broken=self._broken
+        )
         self.inbox = inbox
         self.ready = False
         self.station = Station(settings_of(self.site))
@@ -97,6 +99,11 @@ class StationNode(Program):
     def stalled(self) -> bool:
         """The disk hangs for so long that the watchdog is no longer fed."""
         return self.running and self._stores > 0 and self.loop.now_us - self._stored_us >= STORE_HANGS_S * 1e6
+
+    def _broken(self, _reason: str) -> None:
+        if self.running:
+            self.say_goodbye()
+            self.end("stop", "broken")
 
     # --- events and time
 
