@@ -22,7 +22,7 @@ from sos_contract.site import Button
 from sos_edge.mqtt import Connected, Message, MqttEvent, MqttLink
 
 KEY = bytes(range(1, 33))
-WAIT_S = 15.0
+WAIT_S = 30.0
 SITE = """version = 1
 id = "town"
 name = {{ th = "เมือง", en = "Town" }}

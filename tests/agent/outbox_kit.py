@@ -14,7 +14,7 @@ from sos_contract.payloads import Identity
 from sos_edge.log import Log
 
 E = TypeVar("E")
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def small_reserve(folder: Path) -> Reserve:

@@ -15,7 +15,7 @@ from sos_agent.core import effects, events
 from sos_agent.edge.serial import MAX_UNSENT_BYTES, Place, Ports, explain, look_for, open_device
 from sos_edge.log import Log
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class Cable:

@@ -40,7 +40,7 @@ class Owner:
 
     def wait(self, count: int) -> list[object]:
         while len(self.results) < count:
-            self.calls.get(timeout=10)()
+            self.calls.get(timeout=30)()
         return self.results
 
     def rows(self) -> list[int]:
@@ -212,7 +212,7 @@ def test_the_kernel_is_really_asked() -> None:
 def test_systemd_is_told_in_its_own_words(tmp_path: Path) -> None:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     server.bind(str(tmp_path / "notify"))
-    server.settimeout(5)
+    server.settimeout(30)
     notifier = systemd.Notifier(str(tmp_path / "notify"))
     notifier.ready()
     notifier.status("in\nservice")

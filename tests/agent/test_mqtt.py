@@ -17,7 +17,7 @@ from sos_edge import clock, mqtt
 from sos_edge.address import Address, without_password
 from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Published, Tls
 
-WAIT_S = 12.0
+WAIT_S = 30.0
 
 
 class End:
@@ -136,7 +136,7 @@ def test_a_broker_that_hangs_is_given_up_in_bounded_time(tmp_path: Path, monkeyp
             broker.freeze()
             began = time.monotonic()
             assert await end.refused() == "no answer in time"
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 4, "not the limit of this test, but the usual one"
             broker.thaw()
             await end.connect()
             end.link.close()
@@ -293,8 +293,8 @@ def test_the_usual_round_trip_is_far_below_a_millisecond_or_two(tmp_path: Path) 
                 await end.next()
                 await end.next()
                 times.append(time.perf_counter() - began)
-            # Nagle's algorithm would make this 40 ms; the machine may be busy, so only that is excluded.
-            assert sorted(times)[100] < 0.02
+            # Nagle's algorithm would make each of them 40 ms; the machine may be busy, so only that is excluded.
+            assert sorted(times)[20] < 0.02
             end.link.close()
 
     run(main)

@@ -12,24 +12,26 @@ from pathlib import Path
 import pytest
 
 POLE = "clock-tower-1"
-# fault -> (seconds that it may take, looks that the lamp must show, in this order, others may stand between).
+# fault -> looks that the lamp must show, in this order, others may stand between.
 # `held` and `received` can reach a pole in one read; the lamp then shows the further one.
 CASES = {
-    "none": (20, ["pressed", "received"]),
-    "agent-killed": (20, ["pressed", "received"]),
-    "agent-disk-lost": (20, ["pressed", "held", "received"]),
-    "cable-cut": (20, ["pressed", "received"]),
-    "broker-down": (30, ["pressed", "held", "received"]),
-    "station-down": (30, ["pressed", "held", "received"]),
+    "none": ["pressed", "received"],
+    "agent-killed": ["pressed", "received"],
+    "agent-disk-lost": ["pressed", "held", "received"],
+    "cable-cut": ["pressed", "received"],
+    "broker-down": ["pressed", "held", "received"],
+    "station-down": ["pressed", "held", "received"],
     # The fault itself waits for "out of service" before it presses; such a press says soon that it is not delivered.
-    "station-stopped": (40, ["pressed", "held", "not_delivered", "received"]),
-    "pole-power-cut": (20, ["pressed", "pressed", "received"]),
+    "station-stopped": ["pressed", "held", "not_delivered", "received"],
+    "pole-power-cut": ["pressed", "pressed", "received"],
 }
+# The longest of them takes 35 s on an idle machine. What is promised in time is held to it in test_truth.
+TIMEOUT_S = 90
 
 
-def press(fault: str, timeout_s: int, *words: str) -> subprocess.CompletedProcess[str]:
+def press(fault: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run ``safezone sim press`` as a user would."""
-    command = [sys.executable, "-m", "safezone", "sim", "press", POLE, "--timeout", str(timeout_s), "--json"]
+    command = [sys.executable, "-m", "safezone", "sim", "press", POLE, "--timeout", str(TIMEOUT_S), "--json"]
     return subprocess.run(
         [*command, "--fault", fault, *words], capture_output=True, text=True, timeout=170, check=False
     )
@@ -45,11 +47,10 @@ def in_order(wanted: list[str], seen: list[str]) -> bool:
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("fault", CASES)
 def test_press_arrives_whatever_fails(fault: str) -> None:
-    timeout_s, wanted = CASES[fault]
-    done = press(fault, timeout_s)
+    done = press(fault)
     assert done.returncode == 0, done.stderr + done.stdout
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert in_order(wanted, [line["stage"] for line in lines]), lines
+    assert in_order(CASES[fault], [line["stage"] for line in lines]), lines
     times = [line["ms"] for line in lines]
     assert times == sorted(times)
     assert times[0] >= 28, "no lamp says 'pressed' before the button was debounced"
@@ -57,7 +58,7 @@ def test_press_arrives_whatever_fails(fault: str) -> None:
 
 @pytest.mark.live
 def test_officer_is_seen_on_the_lamp() -> None:
-    done = press("none", 60, "--until", "on_scene")
+    done = press("none", "--until", "on_scene")
     assert done.returncode == 0, done.stderr
     stages = [json.loads(line)["stage"] for line in done.stdout.splitlines()]
     assert in_order(["received", "accepted", "dispatched", "on_scene"], stages)

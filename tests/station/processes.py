@@ -22,7 +22,7 @@ from sos_contract import topics
 from sos_contract.payloads import Refused, decode, encode
 
 SAFEZONE = [sys.executable, "-m", "safezone"]
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 P = TypeVar("P", bound=msgspec.Struct)
 

@@ -46,7 +46,7 @@ class Desk:
         self._heard.set()
 
     async def until(self, done: Callable[[list[Any]], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not done(self.events):
                 self._heard.clear()
                 await self._heard.wait()
