@@ -129,3 +129,14 @@ def test_holes_from_erasing_are_the_same(seed: int, tmp_path: Path, monkeypatch:
         assert ours == theirs, f"step {index} at {theirs[0] - START_MS} ms"
     assert len(twin) == len(real) and flashes[0].bytes == flashes[1].bytes
     assert flashes[0].erases == flashes[1].erases >= 1
+
+
+@pytest.mark.parametrize("released_ms", [1950, 1961, 1970, 1990])
+def test_erasing_puts_off_the_look_at_the_slow_inputs(
+    released_ms: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The button's 250 ms of calm end shortly before a look is due: erasing covers it, and all later ones are late."""
+    script: Script = {1900: [(1, PRESSED)], released_ms: [(1, IDLE)], 5003: [("tamper", 1)]}
+    flashes = BoardFlash(content=nearly_full()), BoardFlash(content=nearly_full())
+    real = play_real(tmp_path, monkeypatch, script, 8000, flashes[0])
+    assert real == play_twin(script, 8000, flashes[1]) and flashes[0].erases == 2
