@@ -236,6 +236,20 @@ def test_of_two_agents_on_one_outbox_the_second_is_refused_until_the_first_has_g
     assert zone.run_until(looks(zone, "received"), 20)
 
 
+def test_the_timers_of_a_program_end_with_it() -> None:
+    zone = served()
+    agent = zone.agents[POINT]
+    told: list[int] = []
+    agent.clock.wall_ms = lambda now_us: told.append(now_us) or 1_800_000_000_000 + now_us // 1000  # type: ignore[method-assign, func-returns-value]
+    for _ in range(4):
+        agent.kill()
+        assert agent.start()
+        zone.run_s(3)
+    told.clear()
+    zone.run_s(100)
+    assert len(set(told)) == 10, "the clock is read each 10 s, once"
+
+
 def test_a_stop_in_order_says_goodbye_and_keeps_what_waited() -> None:
     zone = served()
     touch(zone)
@@ -280,7 +294,7 @@ def test_a_program_whose_store_breaks_while_it_runs_ends_by_itself_and_begins_a_
         program.disk.damaged = True
     touch(zone)
     assert zone.run_until(lambda: not program.running, 5)
-    assert rows(zone, "down")[-1].fields == ("broken",)
+    assert [row.fields for row in rows(zone, "down")] == [("broken",)], "it ends once"
     assert program.start()
     assert zone.run_until(looks(zone, "received"), 20)
     received_once(zone)

@@ -152,8 +152,9 @@ class AgentNode(Program):
 
     def _broken(self, _reason: str) -> None:
         # The program ends in order, as far as brokers and disk let it, but the core hears nothing any more.
-        at_once(self.brokers.close(0.0))
-        self.end("stop", "broken")
+        if self.running:
+            at_once(self.brokers.close(0.0))
+            self.end("stop", "broken")
 
     # --- events and time
 

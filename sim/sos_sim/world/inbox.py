@@ -94,6 +94,8 @@ class Inbox:
 
     def thaw(self) -> None:
         self._stopped = False
+        if self._telling is None and (self._results or self._failures):
+            self._tell()
         self._writer.thaw()
 
     def kill(self) -> None:
@@ -132,6 +134,8 @@ class Inbox:
 
     def _tell(self) -> None:
         self._telling = None
+        if self._stopped:
+            return  # told when it goes on
         results, failures = self._results, self._failures
         self._results, self._failures = [], []
         if failures:

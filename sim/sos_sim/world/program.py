@@ -121,7 +121,8 @@ class Program:
         """SIGTERM: the program says goodbye and commits what waits."""
         if self.running and not self.frozen:
             self.say_goodbye()
-            self.end("stop", "stop")
+            if self.running:  # it may have died on the way
+                self.end("stop", "stop")
 
     def kill(self, cause: str = "kill") -> None:
         """SIGKILL: the program is gone; the machine and its page cache stay."""

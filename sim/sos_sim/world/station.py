@@ -103,7 +103,8 @@ class StationNode(Program):
     def _broken(self, _reason: str) -> None:
         if self.running:
             self.say_goodbye()
-            self.end("stop", "broken")
+            if self.running:
+                self.end("stop", "broken")
 
     # --- events and time
 
