@@ -32,6 +32,8 @@ KEEPALIVE_S = 10
 TCP_USER_TIMEOUT_MS = 10_000
 # What paho may hold unacknowledged. The core keeps fewer in flight; beyond it, publish() says no instead of queueing.
 MAX_IN_FLIGHT = 256
+# In TLS 1.3 a broker judges our certificate only after the handshake: all that paho sees of it is this.
+HUNG_UP = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: Python's ssl has no name for it.
 NO_CHECK_TIME = 0x200000
 # Frames read in one turn of the loop, so that a flood of messages cannot starve timers and serial ports.
@@ -233,7 +235,7 @@ class MqttLink:
             if isinstance(sock, socket.socket):
                 sock.close()
             if attempt == self._attempt:
-                self._fail(reason or "closed by the broker")
+                self._fail(reason or HUNG_UP)
             return
         assert isinstance(sock, socket.socket)
         if self._timer:
@@ -257,7 +259,10 @@ class MqttLink:
             if client is None:
                 return
             client.loop_read()
-            self._pump()
+            # At once, for nobody's call is under way here: a message need not wait for another turn of the loop.
+            events, attempt = self._noted(), self._attempt
+            for event in events:
+                self._hand_over(attempt, event)
             # Bytes that TLS has already taken from the socket wake no selector.
             if not isinstance(self._socket, ssl.SSLSocket) or not self._socket.pending():
                 return
@@ -275,7 +280,12 @@ class MqttLink:
             self._pump()
 
     def _pump(self) -> None:
-        """After each call into paho: watch for writability if it has bytes left, and hand on what it told us."""
+        """After each call into paho: watch for writability if it has bytes left, and hand on what it told us, later."""
+        for event in self._noted():
+            self._post(event)
+
+    def _noted(self) -> list[MqttEvent]:
+        """What paho's callbacks noted down; the last one is the end of the connection, if it has come."""
         client = self._client
         if client is not None and self._socket is not None and not self._failure:
             want = client.want_write()
@@ -289,8 +299,7 @@ class MqttLink:
             failure, self._failure = self._failure, ""
             self._drop(abrupt=True)
             events.append(Disconnected(self.broker, failure))
-        for event in events:
-            self._post(event)
+        return events
 
     def _post(self, event: MqttEvent) -> None:
         self._loop.call_soon(self._hand_over, self._attempt, event)
@@ -376,7 +385,7 @@ class MqttLink:
             why = "closed by the broker or the network" if reason.value == 0x80 else str(reason)
             why = f"connection lost: {why}"
         else:
-            why = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
+            why = HUNG_UP
         self._failure = self._failure or why
 
 

@@ -271,7 +271,7 @@ class Writer:
     """The thread that writes.
 
     ``call_soon`` brings a call to the owner's thread (``loop.call_soon_threadsafe``). ``make_room`` and ``tight`` are
-    those of ``Commits``, asked in the writer's thread.
+    those of ``Commits``, asked in the writer's thread. ``told`` follows when all jobs of a commit have been told.
     """
 
     def __init__(
@@ -281,7 +281,9 @@ class Writer:
         *,
         make_room: Callable[[], bool] = lambda: False,
         tight: Callable[[], bool] = lambda: False,
+        told: Callable[[], object] = lambda: None,
     ) -> None:
+        self._told = told
         self._database = database
         self._connection = database.connection
         self._inode = database.path.stat().st_ino
@@ -376,6 +378,7 @@ class Writer:
         def tell() -> None:
             for job in group:
                 job.done(job.result)
+            self._told()
 
         with suppress(RuntimeError):  # the loop has been closed: nobody is left to hear it
             self._call_soon(tell)

@@ -61,7 +61,7 @@ class Inbox:
             )
             self._reader = _open_reader(database.path)
             undo.pop_all()
-        self._writer = Writer(database, self._loop.call_soon_threadsafe)
+        self._writer = Writer(database, self._loop.call_soon_threadsafe, told=self._tell)
         self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="inbox-reader")
         self._results: list[tuple[StoreEffect, Outcome]] = []
         self._failures: list[StoreEffect] = []
@@ -92,8 +92,6 @@ class Inbox:
 
     def _stored(self, effect: StoreEffect, result: tuple[Outcome, int] | Failure) -> None:
         # Called for each job of one commit in a row; the core hears of all of them together.
-        if not self._results and not self._failures:
-            self._loop.call_soon(self._tell)
         if isinstance(result, Failure):
             if result.broken:
                 self._broken(result.reason)

@@ -7,6 +7,7 @@ export const PAGE = 256;
 export const SECTOR = 4096;
 const PROGRAM_MS = 0.7; // W25Q16JV: a page, typical 0.4, at most 3; as measured on a Pico with the XIP restart
 const ERASE_MS = 45; // the same part: a sector, typical
+const SPIN_MS = 1; // a wait shorter than this is spun: a sleep would end late by a good part of it
 const PARTS = 4; // an operation reaches the file in this many steps
 
 export class Flash {
@@ -48,7 +49,9 @@ export class Flash {
       this.pause(1000); // the signal is on its way; nothing more happens on this board
     }
     for (let part = 0, size = bytes.length / PARTS; part < PARTS; part++) { // so that a kill may fall in between too
-      this.pause(from + (ms * (part + 1)) / PARTS - now());
+      const until = from + (ms * (part + 1)) / PARTS;
+      if (ms < SPIN_MS) while (now() < until);
+      else this.pause(until - now());
       fs.writeSync(this.fd, bytes, part * size, size, address + part * size);
     }
     this.blocked(from, from + ms); // not what the host took beyond: the board would have been awake again
