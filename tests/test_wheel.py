@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -68,3 +69,17 @@ def test_installed_command_finds_its_site(installed: Path) -> None:
     assert '"poles": ["merlin-1"' in done.stdout
     where = run(installed, "-c", "from sos_contract.resources import data_dir; print(data_dir('sites'))")
     assert str(installed) in where.stdout
+
+
+def test_examples_of_the_plug_in_pass_in_a_project_of_their_own(installed: Path, tmp_path: Path) -> None:
+    """As they stand in the documentation, with nothing but the installed package."""
+    page = (ROOT / "sim/TESTING.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 3
+    for number, example in enumerate(examples):
+        (tmp_path / f"test_example_{number}.py").write_text(example, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--strict-markers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 passed" in done.stdout

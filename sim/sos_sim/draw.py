@@ -40,7 +40,7 @@ def draw(seed: int, hours: float, site: str = "betong") -> Scenario:
     every_s = rng.uniform(*FAULT_EVERY_S)
     people = _People(rng, town)
     for index, cycle in enumerate(cycles):
-        faults += _faults(rng, town, swarm, cycle, every_s)
+        faults += faults_of(rng, town, swarm, cycle, every_s)
         touches += people.press(cycle.begin_s, cycle.end_s - QUIET_S, pace_s)
         until_s = cycles[index + 1].begin_s if index + 1 < len(cycles) else cycle.end_s
         touches += people.press(cycle.end_s, until_s - 1.0, pace_s)
@@ -79,8 +79,9 @@ def _cycles(rng: random.Random, whole_s: float) -> tuple[Cycle, ...]:
         begin_s = round(end_s + rng.uniform(*CALM_S), 1)
 
 
-def _faults(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cycle, every_s: float) -> list[Planned]:
-    """Faults of one cycle. Of one kind one at a time at a place; what still lasts at the heal ends in random order."""
+def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cycle, every_s: float) -> list[Planned]:
+    """Faults of that cycle, one each ``every_s`` on average. Of one kind one at a time at a place; what still lasts at
+    the heal ends in random order."""
     weights = [FAULTS[name].often for name in swarm]
     planned: list[Planned] = []
     free_s: dict[tuple[str, str], float] = {}

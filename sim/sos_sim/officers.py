@@ -6,6 +6,7 @@ They are as real terminals let them be: they know only what their screen showed,
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ OLD_SCREENS = 8
 class Desk:
     """Two officers, each at a terminal. ``habits``: slow (times as slow), twice, old; set and cleared by faults."""
 
-    def __init__(self, zone: Zone, rng: random.Random) -> None:
+    def __init__(self, zone: Zone, rng: random.Random, names: Sequence[str] = NAMES) -> None:
         self.habits: dict[str, float] = {}
         self.asked = 0
         self._zone = zone
@@ -42,7 +43,7 @@ class Desk:
         self._open: set[int] = set()  # numbers of alarms that the bell rang for and that are not known to be closed
         self._screens: list[tuple[AlarmView, ...]] = []
         zone.trace.listen("received", self._bell)
-        for index, name in enumerate(NAMES):
+        for index, name in enumerate(names):
             zone.loop.after(int((2.0 + index) * 1e6), partial(self._look, zone.terminal(name)))
 
     def _bell(self, row: Row) -> None:

@@ -10,14 +10,13 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 
 from sos_contract.site import Site
 from sos_sim.checkers import Checkers, Finding
 from sos_sim.coverage import recording
 from sos_sim.faults import FAULTS, Field
-from sos_sim.faults.button import BOUNCES
+from sos_sim.fingers import press
 from sos_sim.ground import ZoneGround
 from sos_sim.officers import Desk
 from sos_sim.scenario import START_S, Planned, Scenario, Touch, site_of, town_of
@@ -141,14 +140,7 @@ class Run:
         if self.field.busy(pole, button):
             return
         self.touches += 1
-        closing, opening = BOUNCES[self.field.worn.get(pole, touch.like)]
-        hold_us = touch.ms * 1000
-        node = self.zone.poles[pole]
-        node.finger(button, True, _flips(closing, hold_us - 500))
-        self.field.finger(pole, button, True)
-        flips = _flips(opening, 200_000)
-        self.zone.loop.after(hold_us, lambda: node.finger(button, False, flips))
-        self.zone.loop.after(hold_us + max(flips, default=0) + 1, lambda: self.field.finger(pole, button, False))
+        press(self.field, pole, touch.ms, touch.like, button)
 
     def _next_fault(self, faults: Iterator[Planned], rng: random.Random) -> None:
         planned = next(faults, None)
@@ -215,12 +207,6 @@ class Run:
 def play(scenario: Scenario, *, checkers: bool = True, keep: bool = False) -> Result:
     """Play it from beginning to end."""
     return Run(scenario, checkers=checkers, keep=keep).play()
-
-
-def _flips(spans_us: tuple[int, ...], within_us: int) -> tuple[int, ...]:
-    """Times of an even number of flips after the first contact, none later than that."""
-    flips = [at_us for at_us in accumulate(spans_us) if at_us <= within_us]
-    return tuple(flips[: len(flips) // 2 * 2])
 
 
 def _part(ordered: list[float], part: float) -> float:

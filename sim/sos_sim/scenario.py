@@ -172,7 +172,7 @@ def complaints(scenario: Scenario) -> list[str]:
         return [f"{presses} presses and {len(scenario.fault)} faults; {PRESSES_MOST} and {FAULTS_MOST} at most"]
     town = town_of(site_of(scenario), scenario.brokers)
     found = [words for touch in scenario.press if (words := _wrong_touch(touch, town, scenario))]
-    found += [words for planned in scenario.fault if (words := _wrong_fault(planned, town, scenario))]
+    found += [words for planned in scenario.fault if (words := wrong_fault(planned, town, scenario))]
     for name in scenario.swarm:
         if name not in FAULTS:
             found.append(f"unknown fault '{name}' in swarm{nearest(name, FAULTS)}")
@@ -195,7 +195,8 @@ def _wrong_touch(touch: Touch, town: Town, scenario: Scenario) -> str:
     return ""
 
 
-def _wrong_fault(planned: Planned, town: Town, scenario: Scenario) -> str:
+def wrong_fault(planned: Planned, town: Town, scenario: Scenario) -> str:
+    """What is wrong with it, in words; empty if it can be played."""
     kind = FAULTS.get(planned.name)
     if kind is None:
         return f"unknown fault '{planned.name}'{nearest(planned.name, FAULTS)}"
