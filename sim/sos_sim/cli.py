@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     sim = typer.Typer(help="The zone without hardware.", rich_markup_mode=None)
     sim.callback(invoke_without_command=True)(show)
     sim.command("press")(press)
+    sim.command("replay")(replay)
     app.add_typer(sim, name="sim")
 
 
@@ -75,6 +76,27 @@ def press(
             typer.echo(f"{seen.ms:>10.1f} ms  {seen.stage}")
 
     run(press_once(found, pole, until, timeout, FAULTS[fault], tell, _broker(broker)))
+
+
+def replay(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="A file that 'safezone agent --record' wrote.")],
+    pole: Annotated[str, typer.Option(help="At which pole; by default the one that was recorded.")] = "",
+    press_every: Annotated[float, typer.Option(help="Seconds between presses, where no button was recorded.")] = 30.0,
+    site: SiteOption = "betong",
+) -> None:
+    """Make a scenario of a recorded cable and button, on standard output; 'safezone soak --scenario' plays it."""
+    from sos_sim.record import read_record
+    from sos_sim.replay import scenario_of
+    from sos_sim.scenario import dump
+
+    named = context.obj[0] if context.obj and site == "betong" else site
+    if not 1 <= press_every <= 3600:
+        raise UserError(f"--press-every {press_every:g} is outside 1 to 3600 seconds")
+    found = read_record(Path(record))
+    if found.lost:
+        typer.echo(f"{record}: {found.lost} lines are missing, the recording disk was too slow", err=True)
+    typer.echo(dump(scenario_of(found, read_site(find_site(named)), named, pole, press_every)), nl=False)
 
 
 def run(work: Coroutine[None, None, None]) -> None:

@@ -1,4 +1,4 @@
-"""A cable from the street becomes faults of a virtual one: what a record tells, in spells of an ordinary scenario.
+"""A cable and a button from the street become a scenario: what a record tells, as faults and touches of a virtual pole.
 
 Losses in a row are a cut of that direction, from the first frame that did not come to the next that did; losses in
 between are a chance a frame, windows of WINDOW_US long; so are doubled and spoilt frames, noise and delay. The result
@@ -7,10 +7,14 @@ is a scenario like any other: it can be read, edited, shrunk and played again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sos_sim.record import Happened
+from sos_contract.errors import UserError
+from sos_contract.site import Site
+from sos_sim.record import Happened, Record, Traffic, diagnose
+from sos_sim.scenario import FAULTS_MOST, HOURS_MOST, PRESS_MS, SETTLE_S, START_S, Planned, Scenario, Touch
 
 WINDOW_US = 10_000_000  # some five beats and their answers: fewer frames tell no chance
 CUT_FRAMES = 4  # lost in a row: at 20 % loss once in 600 frames by chance alone
@@ -31,6 +35,66 @@ class Spell:
     until_us: int
     name: str
     arguments: tuple[tuple[str, float | str], ...] = ()
+
+
+def scenario_of(record: Record, site: Site, named: str, pole: str = "", press_every_s: float = 30.0) -> Scenario:
+    """The scenario in which that pole's line is the recorded cable and its button the recorded button.
+
+    ``named``: how a scenario file names ``site``; ``pole``: by default the one of the record's point that was heard
+    most. Where the record has no button, somebody presses at that pole every ``press_every_s``, so that the cable has
+    something to carry. Raises UserError, one line, for a record that fits nowhere.
+    """
+    traffic = max(record.ports.values(), key=lambda one: len(one.pieces), default=Traffic("", 0))
+    happened = diagnose(traffic)
+    pole = pole or _heard_most(record, site, happened)
+    site.find_pole(pole)
+    spells = spells_of(happened)
+    hours = (record.until_us / 1e6 + START_S + SETTLE_S + 60) / 3600
+    if hours > HOURS_MOST or len(spells) > FAULTS_MOST:
+        raise UserError(f"the record has {hours:.0f} hours and {len(spells)} faults; {HOURS_MOST:g} and {FAULTS_MOST} "
+                        "are the most of a scenario: play a part of it")  # fmt: skip
+    touches = [touch for levels in record.levels.values() for touch in _touches(levels, pole)]
+    if not touches and record.until_us:
+        times = max(1, int(record.until_us / 1e6 / press_every_s))
+        touches = [Touch(at_s=START_S + press_every_s / 2, pole=pole, times=times, every_s=press_every_s)]
+    return Scenario(
+        site=named,
+        hours=round(hours, 4),
+        press=tuple(sorted(touches, key=lambda touch: touch.at_s)),
+        fault=tuple(
+            Planned(name=spell.name, where=pole, at_s=_at_s(spell.from_us), until_s=_at_s(spell.until_us),
+                    with_=dict(spell.arguments))
+            for spell in spells
+        ),
+    )  # fmt: skip
+
+
+def _at_s(at_us: int) -> float:
+    return round(START_S + at_us / 1e6, 6)
+
+
+def _heard_most(record: Record, site: Site, happened: Sequence[Happened]) -> str:
+    """The pole of the recorded point whose address was heard most; the point's first where none was."""
+    point = site.find_point(record.point)
+    heard = Counter(one.address for one in happened if one.what == "good")
+    by_address = {pole.address: pole.id for line in point.line for pole in line.pole}
+    known = [by_address[address] for address, _ in heard.most_common() if address in by_address]
+    poles = [*known, *by_address.values(), *([point.button.id] if point.button is not None else [])]
+    if not poles:
+        raise UserError(f"point '{record.point}' has no pole to play the record at; name one with --pole")
+    return poles[0]
+
+
+def _touches(levels: Sequence[tuple[int, int]], pole: str) -> Iterator[Touch]:
+    """Every contact as it was, bounces too."""
+    closed_us: int | None = None
+    for at_us, level in levels:
+        if level and closed_us is None:
+            closed_us = at_us
+        elif not level and closed_us is not None:
+            ms = min(max(PRESS_MS[0], round((at_us - closed_us) / 1000)), PRESS_MS[1])
+            yield Touch(at_s=_at_s(closed_us), pole=pole, ms=ms)
+            closed_us = None
 
 
 def spells_of(happened: Sequence[Happened]) -> list[Spell]:

@@ -75,6 +75,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seed: int = 0
     hours: float
     brokers: int = 1
+    points: tuple[str, ...] = ()  # only these of the site; none named: all
     swarm: tuple[str, ...] = ()  # the faults that were turned on
     expect: dict[str, float] = {}
     cycle: tuple[Cycle, ...] = ()
@@ -137,8 +138,10 @@ def _explain(error: msgspec.ValidationError) -> str:
 
 
 def site_of(scenario: Scenario) -> Site:
-    """The site that it plays in; raises SiteError."""
-    return read_site(find_site(scenario.site))
+    """The site that it plays in, with no more points than it names; raises SiteError."""
+    site = read_site(find_site(scenario.site))
+    chosen = tuple(site.find_point(point) for point in scenario.points)
+    return msgspec.structs.replace(site, point=chosen) if chosen else site
 
 
 def town_of(site: Site, brokers: int) -> Town:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from safezone.cli import main
 from sos_agent.core import effects, events
 from sos_contract.errors import UserError
 from sos_contract.site import find_site, read_site
 from sos_sim.record import Happened, Record, diagnose, read_record
-from sos_sim.replay import Spell, spells_of
+from sos_sim.replay import Spell, scenario_of, spells_of
+from sos_sim.scenario import dump, load
 from sos_sim.trace import Trace
 from sos_sim.world.wire import Wire
 from sos_sim.world.zone import Zone
@@ -109,6 +111,43 @@ def test_flips_do_not_look_like_a_cable_that_loses_nearly_all(tmp_path: Path) ->
     record = read_record(recorded(tmp_path, "merlin", 200, lambda wire: setattr(wire, "flip", 0.2)))
     counts = Counter(one.what for one in diagnose(record.ports[0]))
     assert counts["lost_up"] < 0.3 * counts["good"] and counts["garbled"] + counts["noise"] > 0
+
+
+def test_a_record_becomes_a_scenario_that_can_be_read_again(tmp_path: Path) -> None:
+    path = recorded(tmp_path, "clock-tower", 90, lambda wire: setattr(wire, "loss", 0.3))
+    scenario = scenario_of(read_record(path), SITE, "betong")
+    assert load(dump(scenario)) == scenario
+    assert {fault.name for fault in scenario.fault} <= {"wire-loss", "wire-half-cut"} and scenario.fault
+    assert {fault.where for fault in scenario.fault} == {scenario.press[0].pole} <= {"clock-tower-1", "ts-centre-1"}
+    assert [(touch.times, touch.every_s) for touch in scenario.press] == [(2, 30.0)]
+    assert scenario_of(read_record(path), SITE, "betong", "merlin-1").fault[0].where == "merlin-1"
+
+
+def test_a_recorded_button_is_pressed_as_it_was() -> None:
+    record = Record(
+        "merlin", levels={"own-1": [(0, 0), (1_000_000, 1), (1_003_000, 0), (1_005_000, 1), (1_400_200, 0)]}
+    )
+    record.until_us = 2_000_000
+    scenario = scenario_of(record, SITE, "betong")
+    assert [(touch.at_s, touch.ms, touch.pole) for touch in scenario.press] == [
+        (31.0, 3, "merlin-1"), (31.005, 395, "merlin-1"),
+    ]  # fmt: skip
+    assert load(dump(scenario)) == scenario
+
+
+def test_a_record_of_an_unknown_point_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"unknown point 'merlyn'; did you mean 'merlin'\?"):
+        scenario_of(Record("merlyn"), SITE, "betong")
+
+
+def test_the_command_line_writes_the_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "merlin.record"
+    path.write_text("safezone record 1 merlin\n1000000 level 1 own-1\n1400000 level 0 own-1\n")
+    assert main(["sim", "replay", str(path)]) == 0
+    assert load(capsys.readouterr().out).press[0].ms == 400
+    assert main(["sim", "replay", str(tmp_path / "none")]) == 2
+    told = capsys.readouterr()
+    assert not told.out and told.err.count("\n") == 1
 
 
 HEAD = "safezone record 1 merlin\n"

@@ -12,9 +12,9 @@ from sos_sim.bugs.plant import Bug, Swap, wherever
 from sos_wire import handshake, link
 from sos_wire.frame import Frame
 from sos_wire.lanes import Lane
+from sos_wire.link import Link
 from sos_wire.seal import KEY_BYTES, Seal
 from sos_wire.talk import Talk
-from sos_wire.ticks import ticks_diff
 
 LAZY_MS = 1_000
 
@@ -121,10 +121,11 @@ def _replays_pass() -> list[Swap]:
 
 
 def _plain_ticks() -> list[Swap]:
-    def plain(a: int, b: int) -> int:
-        return a - b
+    def plain(self: Link, now: int) -> None:
+        if self.up and now - self.heard_at >= link.LINK_LOST_MS:
+            self._lose()
 
-    return wherever(ticks_diff, plain)
+    return [Swap(Link, "watch", plain)]
 
 
 def _counted_slots() -> list[Swap]:
@@ -157,7 +158,8 @@ BUGS = (
         ("lied", "stuck", "duplicated", "forged"), _replays_pass),
     Bug("window-at-the-wrap", "Where a lane's numbers wrap, one is left out.", ("stuck", "lied", "lost"),
         _window_at_the_wrap),
-    Bug("ticks-without-wrap", "Differences of ticks do not wrap.", ("lied", "stuck", "lost"), _plain_ticks),
+    Bug("ticks-without-wrap", "The patience with a silent peer does not know that ticks wrap.",
+        ("lied", "stuck", "lost"), _plain_ticks),
     Bug("bounce-is-a-press", "A button needs 20 ms of release before its next press, not 250.", ("duplicated",),
         lambda: [Swap(debounce, "CALM_MS", 20)]),
     Bug("any-touch-is-a-press", "Five milliseconds of contact are a press.", ("forged",),
