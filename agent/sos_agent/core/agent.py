@@ -147,7 +147,7 @@ class _Run:
                     self.health.changed = True
                     self.links.step(happening.pole, "lost", self.lines.poles[happening.pole].heard_ms)
             self.supervision.timer()
-            self.brokers.timer(self.supervision.broker_dead())
+            self.brokers.timer(self.supervision.broker_dead)
             self._tell_service()
             self.links.timer()
             self.courier.pump()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sos_agent.core.context import Context
 from sos_agent.core.effects import Connect, Disconnect, Subscribe
 from sos_agent.core.table import Table
@@ -74,8 +76,8 @@ class Brokers:
         self.step("answered")
         self._proof_ms = max(self._proof_ms, sent_ms)
 
-    def timer(self, broker_dead: bool) -> None:
-        """``broker_dead``: it has not even acknowledged a probe for SILENT_MS."""
+    def timer(self, broker_dead: Callable[[], bool]) -> None:
+        """``broker_dead`` says whether it has not even acknowledged a probe for SILENT_MS."""
         now = self._context.now_ms
         due = self.next_due_ms()
         if self.state == "waiting" and now >= self._due_ms:
@@ -83,7 +85,7 @@ class Brokers:
         elif self.state == "connecting" and due is not None and now >= due:
             self.step("overdue", "no answer to the attempt")
         elif self.state in ("trying", "proven") and now >= self._proof_ms + SILENT_MS:
-            if broker_dead:
+            if broker_dead():
                 self.step("silent", "the broker acknowledges nothing")
             elif len(self._context.config.brokers) > 1:
                 self.step("silent", "no probe is answered through it")

@@ -50,7 +50,7 @@ class HealthReport:
         self._told: tuple[object, ...] = ()
         self._due_ms = context.now_ms
         self._soonest_ms = context.now_ms
-        self._summary = ""
+        self._summary: tuple[str, int, int] | None = None
         self._summary_ms = context.now_ms
 
     def beat(self, pole: str, status: bytes) -> None:
@@ -114,12 +114,13 @@ class HealthReport:
         self._context.publish("health", health, retain=True)
 
     def _summarize(self, service: str, waiting: int) -> None:
-        up = sum(1 for end in self._lines.poles.values() if end.up)
-        summary = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
+        up = len([end for end in self._lines.poles.values() if end.up])
+        summary = (service, up, waiting)
         if summary != self._summary:
             self._summary = summary
             self._summary_ms = self._context.now_ms + CHANGE_GAP_MS
-            self._context.emit(Summary(summary))
+            text = f"{service}, {up} of {len(self._lines.poles)} poles, {waiting} alarms waiting"
+            self._context.emit(Summary(text))
 
     def next_due_ms(self) -> int | None:
         if not self._context.connection:

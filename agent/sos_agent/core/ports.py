@@ -148,10 +148,11 @@ class Ports:
     def next_due_ms(self) -> int:
         """When ``pump`` may have something to do."""
         now = self._context.now_ms
-        dues = [now + SILENT_MS]
+        soonest = now + SILENT_MS
+        dues: list[int] = []
         for seat in self.seats.values():
             if seat.state == "serving":
-                dues.append(seat.heard_ms + SILENT_MS)
+                soonest = min(soonest, seat.heard_ms + SILENT_MS)
                 continue
             if seat.explorer is not None:
                 dues.append(seat.explorer_until_ms)
@@ -160,7 +161,7 @@ class Ports:
         for port in self.by_name.values():
             if port.open and port.seat.state == "searching":
                 dues.append(max(port.ask_ms, now + port.wire.wait(now & TICKS_MASK)))
-        return min(dues)
+        return min(soonest, *dues) if dues else soonest
 
     def _step(self, seat: Seat, event: str, port: Port | None) -> None:
         seat.state, action = SEAT.step(seat.state, event)

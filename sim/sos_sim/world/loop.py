@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 # Calls at one instant: far more than any site makes; beyond it something turns on the spot.
 MOST_AT_ONCE = 100_000
@@ -30,9 +30,10 @@ class Loop:
 
     def at(self, due_us: int, call: Call) -> list[object]:
         """Call it then, or at once (behind what is due already) if that is past; the answer is for ``cancel``."""
-        self._number += 1
-        entry: list[object] = [max(due_us, self.now_us), self._number, call]
-        heapq.heappush(self._queue, entry)
+        self._number = number = self._number + 1
+        now_us = self.now_us
+        entry: list[object] = [due_us if due_us > now_us else now_us, number, call]
+        heappush(self._queue, entry)
         return entry
 
     def after(self, delay_us: int, call: Call) -> list[object]:
@@ -52,7 +53,7 @@ class Loop:
             due_us, _, call = queue[0]
             if due_us != self.now_us and stop is not None and call is not None and stop():
                 return True  # the call stays where it is: it has not happened yet
-            heapq.heappop(queue)
+            heappop(queue)
             if call is None:
                 continue
             if due_us != self.now_us:
