@@ -205,8 +205,13 @@ def test_erasing_makes_the_pole_deaf_and_blind_for_its_time() -> None:
     pole = street.pole
     assert pole.pole is not None
     pole.pole.journal.dirty = 1  # something to erase, as soon as there is rest
-    street.run_ms(3000)
-    assert pole.flash.erases == 1
+    assert street.loop.run(street.loop.now_us + 3_000_000, lambda: pole.flash.erases == 1)
+    bad = pole.pole.line.bad
+    for expected in (bad, bad + 1):
+        street.wire.inject(b"\x00noise\x00", "pole-1")
+        street.run_ms(ERASE_US // 1000 + 5)
+        assert pole.pole.line.bad == expected
+    street.run_ms(1000)
     assert ERASE_US // 1000 - 2 <= pole._board.senses.readings.blind_ms <= ERASE_US // 1000 + 2  # type: ignore[union-attr]
     assert looks(street)[-1] == "in_service"
 

@@ -154,7 +154,8 @@ async def play(ports: Ports, settle: Callable[[], Coroutine[Any, Any, None]]) ->
 
     ports.start()
     await then()
-    await then(effects.OpenPort("a", 115200), effects.OpenPort("b", 115200))
+    await then(effects.OpenPort("a", 115200))
+    await then(effects.OpenPort("b", 115200))
     ports.say("a", b"\x00\x03\x11\n\r")
     await then(effects.WriteBytes("a", b"\x00\x13\n"), effects.WriteBytes("b", b"to b"))
     said += [ports.heard("a"), ports.heard("b")]
@@ -165,8 +166,8 @@ async def play(ports: Ports, settle: Callable[[], Coroutine[Any, Any, None]]) ->
     await then(effects.OpenPort("a", 115200))
     ports.unplug("a")
     await then()
+    # It is not opened again here: another process may have a pseudo-terminal of that number by now.
     await then(effects.WriteBytes("a", b"to a port that has gone"), effects.ClosePort("a"))
-    await then(effects.OpenPort("a", 115200))
     ports.plug("a", "x1")
     await then()
     await then(effects.OpenPort("x1", 115200))
@@ -203,7 +204,7 @@ def test_the_twin_tells_what_the_real_ports_tell(tmp_path: Path, monkeypatch: py
 
     heard, told = asyncio.run(real())
     assert told == twin.told and heard == said
-    assert len(told) > 15 and {type(event) for event in told} == {
+    assert len(told) >= 15 and {type(event) for event in told} == {
         events.PortsSeen, events.PortOpened, events.PortClosed, events.PortBytes
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sos_pole.board import LAMP_LIT_MS, LOOK_MS
 from sos_pole.pole import Outputs, Pole
-from sos_pole.runs import PRESSED, SAMPLE_MS, Runs, Sampler
+from sos_pole.runs import PRESSED, SAMPLE_MS, Sampler
 from sos_pole.senses import Senses
 from sos_wire.ticks import TICKS_MASK
 
@@ -92,7 +92,6 @@ class Board:
         self.senses = Senses(_LOW_MV, _GOOD_MV)
         self.steps = 0
         self.turned_ms = start_ms  # of the last step
-        self._runs: list[Runs] = [Runs() for _ in levels]
         self._wake_ms = 0
         self._news = True
         self._seen_ms = [start_ms + SAMPLE_MS]  # turns that changes of level ask for
@@ -140,13 +139,10 @@ class Board:
             return None
         self._news = False
         self.turned_ms = now_ms
-        blind_ms = 0
-        for index, each in enumerate(self.inputs):
-            self._runs[index] = each.take()
-            blind_ms = max(blind_ms, each.blind_ms)
-        self.senses.readings.blind_ms = blind_ms
+        runs = [each.take() for each in self.inputs]
+        self.senses.readings.blind_ms = max([each.blind_ms for each in self.inputs])
         self.steps += 1
-        out = self.pole.step(now_ms & TICKS_MASK, self._runs, received, self.senses.readings)
+        out = self.pole.step(now_ms & TICKS_MASK, runs, received, self.senses.readings)
         self._wake_ms = out.wake_ms
         return out
 

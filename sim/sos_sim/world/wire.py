@@ -229,9 +229,11 @@ class Wire:
 
     def _reach(self, end: End, said: dict[End, bytes]) -> None:
         """What of ``said`` comes to that end: one talker's bytes, or, where several meet, garbage."""
-        heard = [piece for talker, piece in said.items() if self._passes(talker, end)]
-        if not heard or end.deaf or (end in said and self.shared and not self.echo):
+        if end in said and not self.echo and (self.shared or len(said) == 1):
             return  # who talks on a pair has its receiver off
+        heard = [piece for talker, piece in said.items() if self._passes(talker, end)]
+        if end.deaf or not heard:
+            return
         piece = heard[0]
         if len(heard) > 1:
             piece = self._rng.randbytes(max(map(len, heard))) if self.shared else b"".join(heard)
@@ -280,7 +282,8 @@ class Wire:
 
     @staticmethod
     def _hand_on(end: End, data: bytes) -> None:
-        end.hear(data)
+        if not end.deaf:
+            end.hear(data)
 
     def _spoil(self, data: bytes) -> bytes:
         """Each frame may be lost (the line is silent meanwhile), said twice, or have a bit turned over."""
