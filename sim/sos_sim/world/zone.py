@@ -89,9 +89,10 @@ class Zone:
         search = [line.port for line in point.line if line.search]
         serial = Serial(self.loop, self.rng(f"serial:{part}"), wires, lambda event: None, search)
         self.serials[point.id] = serial
+        disk = self._disk(part, lost=(lambda: None) if own is None else partial(_lose_flash, own))
         return AgentNode(
             self.loop, self.trace, self.rng(part), config_of(self.site, point, keys, local_key),
-            client_id_of(self.site, point), clock=self._clock(part), disk=self._disk(part), host=self._host(part),
+            client_id_of(self.site, point), clock=self._clock(part), disk=disk, host=self._host(part),
             ports=serial, own=own,
         )  # fmt: skip
 
@@ -113,8 +114,13 @@ class Zone:
     def _clock(self, part: str) -> MachineClock:
         return MachineClock(self.rng(f"clock:{part}"))
 
-    def _disk(self, part: str) -> Disk:
-        return Disk(self.rng(f"disk:{part}"), lambda what: self.trace.say(self.loop.now_us, "disk", part, what))
+    def _disk(self, part: str, lost: Callable[[], None] = lambda: None) -> Disk:
+        def tell(what: str) -> None:
+            self.trace.say(self.loop.now_us, "disk", part, what)
+            if what == "lost":
+                lost()
+
+        return Disk(self.rng(f"disk:{part}"), tell)
 
     def _host(self, part: str) -> Host:
         for url in self.site.station.brokers:
@@ -173,6 +179,14 @@ class Zone:
             "messages": sum(broker.messages for broker in self.brokers.values()),
             "steps": sum(pole.steps for pole in self.poles.values()) + sum(program.handled for program in programs),
         }
+
+
+def _lose_flash(own: PoleNode) -> None:
+    """The journal of a point's own button is a file on that disk."""
+    runs = own.running
+    own.lose_flash()
+    if runs:
+        own.start()
 
 
 def _start(node: Node) -> None:
