@@ -53,7 +53,7 @@ def test_a_byte_that_changed_never_ends_the_program(authority: Authority, tmp_pa
     cert = authority.issue(Who("point", "market"), [], NOW.replace(year=2046)).cert
     der = bytearray(base64.b64decode(b"".join(cert.splitlines()[1:-1])))
     for at in range(len(der)):
-        for value in (0x00, 0x7F, 0xFF, der[at] ^ 1):
+        for value in (0xFF, der[at] ^ 1):
             changed = bytes([*der[:at], value, *der[at + 1 :]])
             path.write_bytes(
                 b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(changed) + b"-----END CERTIFICATE-----\n"

@@ -88,6 +88,28 @@ def test_a_revoked_certificate_is_turned_away_and_its_successor_is_not(town: Tow
     )
 
 
+def test_a_revocation_holds_from_the_broker_s_next_start_and_the_refused_are_told_why(tmp_path: Path) -> None:
+    """Whoever is inside stays until then: mosquitto looks at the door only. That is why the commands say *restart*."""
+    town = Town(tmp_path)
+    town.write_acl()
+
+    async def main(broker: TownBroker) -> None:
+        peer = await Peer(town, town.tls(POINT)).connect()
+        safezone("site", "keys", "revoke", "point", "market", "--out", town.out)
+        town.write_acl()
+        await peer.say(topics.of_point("town", "market", "probe"))
+        broker.stop()
+        broker.start()
+        await until(lambda: not peer.link.connected)
+        peer.events.clear()
+        assert "takes our certificate" in await peer.try_to_connect()
+        assert knock(town, town.tls(Who("point", "merlin"))) == "accepted"
+
+    with TownBroker(town) as broker:
+        assert isinstance(broker, TownBroker)
+        asyncio.run(main(broker))
+
+
 def test_an_expired_certificate_is_turned_away(town: Town) -> None:
     expired = Authority(town.out / "authority").issue(POINT, [], NOW - timedelta(days=1))
     assert knock(town, files(town, "expired", expired)) == "SSLV3_ALERT_CERTIFICATE_EXPIRED"
