@@ -60,6 +60,21 @@ def test_a_program_whose_store_breaks_while_it_runs_ends_by_itself_and_begins_a_
     received_once(zone)
 
 
+def test_an_agent_that_goes_on_and_finds_its_outbox_broken_ends() -> None:
+    zone = served()
+    agent = zone.agents[POINT]
+    touch(zone)
+    assert zone.run_until(lambda: agent.outbox is not None and agent.outbox.waited_s() > 0, 2)
+    agent.freeze()
+    agent.disk.damaged = True
+    zone.run_s(5)
+    agent.thaw()
+    zone.run_s(1)
+    assert [row.fields for row in rows(zone, "down")] == [("freeze",), ("broken",)]
+    assert agent.start()
+    assert zone.run_until(looks(zone, "received"), 20)
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_a_station_restored_from_yesterdays_copy_is_offered_what_it_lacks(over: bool) -> None:
     zone = served()

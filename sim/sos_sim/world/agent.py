@@ -139,7 +139,8 @@ class AgentNode(Program):
             return
         self._unread.clear()
         self.outbox.thaw()
-        self._work()
+        if self.running:  # what it tells may be its end
+            self._work()
 
     @property
     def commits_of_life(self) -> int:
