@@ -32,8 +32,12 @@ def register(app: typer.Typer) -> None:
 
 def soak(
     seeds: Annotated[str, typer.Option(help="A:B, from A up to but not B.")] = "",
-    hours: Annotated[float, typer.Option(help="Virtual hours of each run, at least.")] = 1.0,
-    scenario: Annotated[str, typer.Option(help="Play this scenario file (TOML) instead.")] = "",
+    hours: Annotated[
+        float, typer.Option(help="Virtual hours of each run, at least; 1 by default. A scenario is shortened to them.")
+    ] = 0.0,
+    scenario: Annotated[
+        str, typer.Option(help="Play this scenario instead: a file (TOML), or one that comes along; 'help' lists them.")
+    ] = "",
     junit: Annotated[str, typer.Option(help="Write what came of it as JUnit XML.")] = "",
     site: SiteOption = "betong",
     jobs: Annotated[int, typer.Option(help="Processes; by default one a core.")] = 0,
@@ -47,12 +51,17 @@ def soak(
         raise UserError("either --seeds or --scenario, not both")
     if not 0 <= jobs <= JOBS_MOST:
         raise UserError(f"--jobs {jobs} is outside 0 to {JOBS_MOST}")
-    if scenario:
-        _play_file(Path(scenario), junit, as_json)
+    if hours:
+        _check_hours(hours)
+    if scenario == "help":
+        _list_scenarios()
         return
+    if scenario:
+        _play_file(scenario, hours, junit, as_json)
+        return
+    hours = hours or 1.0
     read_site(find_site(site))
     chosen = _seeds(seeds or "0:10")
-    _check_hours(hours)
     if show:
         from sos_sim.draw import draw
         from sos_sim.scenario import dump
@@ -142,12 +151,20 @@ def _tell(line: dict[str, int | float], lacking: list[str], demanded: bool) -> N
             typer.echo(f"  {words}")
 
 
-def _play_file(path: Path, junit: str, as_json: bool) -> None:
-    from sos_sim.campaign import Summary
-    from sos_sim.play import play
-    from sos_sim.scenario import read_scenario
+def _list_scenarios() -> None:
+    from sos_sim.gallery import find_scenario, names, words_of
 
-    scenario = read_scenario(path)
+    for name in names():
+        typer.echo(f"{name:<24}{words_of(find_scenario(name))}")
+
+
+def _play_file(name: str, hours: float, junit: str, as_json: bool) -> None:
+    from sos_sim.campaign import Summary
+    from sos_sim.gallery import find_scenario, read_shortened
+    from sos_sim.play import play
+
+    path = find_scenario(name)
+    scenario = read_shortened(name, hours)
     result = play(scenario)
     summary = Summary()
     summary.add(result)
@@ -156,14 +173,15 @@ def _play_file(path: Path, junit: str, as_json: bool) -> None:
     if junit:
         _write_junit(Path(junit), [(path.stem, failures)])
     for words in failures:
-        typer.echo(f"{path}: {words}", err=True)
+        typer.echo(f"{name}: {words}", err=True)
     if as_json:
         typer.echo(json.dumps(summary.line()))
     else:
         figures = {name: round(value, 1) for name, value in result.figures.items()}
         _tell(summary.line() | figures, [], False)
     if failures:
-        typer.echo(f"reproduce: safezone soak --scenario {path}", err=True)
+        shorter = f" --hours {hours:g}" if hours else ""
+        typer.echo(f"reproduce: safezone soak --scenario {name}{shorter}", err=True)
         raise typer.Exit(1)
 
 
