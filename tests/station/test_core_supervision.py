@@ -73,6 +73,16 @@ def test_the_will_of_the_present_session_shortens_the_patience() -> None:
     assert _open(world) == {("merlin", "", "point_lost")}
 
 
+def test_a_will_that_comes_late_never_lengthens_the_patience() -> None:
+    """The broker tells of a frozen agent 15 s or more after it last spoke; the 20 s count from there all the same."""
+    world = World()
+    world.probe(session="s2")
+    world.pass_ms(17_000)
+    world.send("state", State(online=False, session="s2"))
+    world.pass_ms(1_100)
+    assert ("merlin", "", "point_lost") in _open(world)
+
+
 def test_a_late_will_of_an_old_connection_is_ignored() -> None:
     world = World()
     world.send("state", State(online=True, session="s1"))

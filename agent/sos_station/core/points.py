@@ -80,7 +80,8 @@ class Points:
         if found is None or session != found.session:
             return []
         if self._move(found, WILL) == PRESENT:
-            found.since_ms = at.mono_ms
+            # Patience gets shorter, never longer: the will of a frozen agent comes when its silence is nearly over.
+            found.since_ms = min(at.mono_ms, found.since_ms + POINT_LOST_MS - POINT_SUSPECT_MS)
         return []
 
     def sight(self, sighted: bool, at: Stamp) -> None:
