@@ -13,7 +13,8 @@ from sos_sim.checkers.base import Town
 from sos_sim.trace import Row, Trace
 
 # Faults of the scenario whose ``where`` is a pole, and during which its line carries nothing for sure in one direction.
-CUTS = ("wire-cut", "wire-half-cut", "wire-unplugged")
+HALF_CUT = "wire-half-cut"
+CUTS = ("wire-cut", HALF_CUT, "wire-unplugged")
 # Faults whose ``where`` is "host>broker", and during which nothing passes for sure.
 PARTITIONS = ("network-cut",)
 
@@ -34,6 +35,8 @@ class Reach:
         self._down: set[str] = {f"agent:{point}" for point in town.points} | {"station"} | set(town.poles)
         self._down |= {f"broker:{broker}" for broker in town.brokers}
         self._cut: Counter[str] = Counter()  # pole, or host>broker
+        self._one_way: Counter[str] = Counter()  # pole: cuts of these that leave the way to the agent open
+        self._down_only: set[str] = set()
         self._watchers: list[Hear] = []
         self._changed: list[Hear] = []
         for kind, hear in (("up", self._up), ("down", self._gone), ("fault", self._fault), ("disk", self._disk)):
@@ -51,6 +54,10 @@ class Reach:
     def line_cut(self, pole: str) -> bool:
         """Whether the pole's line surely carries nothing in one direction."""
         return any(self._cut[mate] for mate in self._town.mates[pole])
+
+    def unheard(self, pole: str) -> bool:
+        """Whether the agent surely hears nothing of that pole. Of one that only cannot hear its agent, it does."""
+        return any(self._cut[mate] > self._one_way[mate] for mate in self._town.mates[pole])
 
     def calm_us(self, pole: str, now_us: int) -> int:
         """For how long nothing at all has been wrong on the way from that pole to the station; 0: something is."""
@@ -109,6 +116,9 @@ class Reach:
             self.wrong[part] += step
             if name in CUTS or name in PARTITIONS:
                 self._cut[row.part] += step
+            if name == HALF_CUT and (row.part in self._down_only or str(row.fields[2]).endswith("down")):
+                self._one_way[row.part] += step
+                self._down_only ^= {row.part}
 
         self._change(row.at_us, part, change)
 

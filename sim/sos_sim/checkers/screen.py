@@ -5,6 +5,8 @@
 - An age is right to within 3 s and one percent: ages are shown in seconds, and a pole has a crystal. It is never older
   than the truth. It may be younger by the way from agent to station, which can only be measured where both clocks are
   set: where one is not, or the network is slow, the age is that at which the agent sent it.
+- An age across restarts is reckoned by wall clocks, so that one that is wrong makes it wrong: nobody can know better
+  while a clock fault lasts, nor of a press from within 5 min after it (its boot may have been heard before only).
 - An alarm that is older than 60 s when it is received is *late*. The same margins hold.
 - *unknown* may stand for an age at any time: it claims nothing. (Where it stands without need, ``figures`` count it.)
 """
@@ -21,6 +23,8 @@ AGE_US, AGE_PART = 3_000_000, 0.01
 # What slows the way from agent to station, or makes it unmeasurable, while it lasts and for as long as a message waits.
 _SLOWS = ("broker-", "network-", "station-", "agent-clock", "attack-", "agent-")
 _WAY_US = 120_000_000
+_CLOCKS = ("agent-clock", "station-clock")
+_CLOCK_US = 300_000_000
 
 
 class Screens:
@@ -31,6 +35,8 @@ class Screens:
         self._ledger = ledger
         self._slow: set[tuple[str, str]] = set()
         self._slow_until_us = -_WAY_US
+        self._clocks = 0  # that are wrong now
+        self._clock_us = -_CLOCK_US  # when one was last
         self.unknown = 0
         trace.listen("received", self._received)
         trace.listen("screen", self._screen)
@@ -41,6 +47,9 @@ class Screens:
 
     def _fault(self, row: Row) -> None:
         name = str(row.fields[0])
+        if name.startswith(_CLOCKS):
+            self._clocks += 1 if row.fields[1] == "on" else -1
+            self._clock_us = row.at_us
         if not name.startswith(_SLOWS):
             return
         self._slow_until_us = row.at_us
@@ -71,6 +80,8 @@ class Screens:
             self.unknown += 1
             return
         assert isinstance(age_ms, int)
+        if self._clocks or press.minted_us < self._clock_us + _CLOCK_US:
+            return
         true_us = row.at_us - press.minted_us
         error_us = age_ms * 1000 - true_us
         if error_us > _margin(true_us) or (error_us < -_margin(true_us) and self._straight(row.at_us)):

@@ -2,11 +2,13 @@
 
 - A lamp says *in service* for at most 10 s after its agent surely was gone (stopped, frozen, without power, or one wire
   of the cable cut), and for at most 20 s after no broker could carry anything to the station any more.
-- The agent notes a lost pole within 10 s, and the station a lost point within 20 s. To note it, the agent must itself
+- The agent notes a lost pole within 10 s, and the station a lost point within 20 s. (A pole that cannot hear its agent
+  is heard by it still, and is not lost to it until it falls silent.) To note it, the agent must itself
   run, have a disk that takes notes and have run for 10 s; the station must see its brokers. (While no broker is up, or
   something is wrong on its own side, it knows nothing of its points, and says so of itself. A replayed or delayed
   message is taken for a sign of life: whoever can publish in a point's name is past the broker's lock.)
-- Nobody is called lost while nothing at all was wrong on its path for a minute.
+- Nobody is called lost while nothing at all was wrong on its path for a minute; and the station calls no point lost
+  any more at the end of a phase of progress, when all are well.
 
 The margin is what the world needs for one step: a commit and a frame.
 """
@@ -43,6 +45,7 @@ class Supervision:
             ("pole_lost", self._note),
         ):  # fmt: skip
             trace.listen(kind, hear)
+        trace.listen("phase", self._phase)
         trace.listen("disk", self._hazy)
         trace.listen("fault", self._hazy)
         reach.listen(self._judge, self._changed)
@@ -50,6 +53,12 @@ class Supervision:
     def finish(self, now_us: int) -> None:
         """Judge what stands."""
         self._judge(now_us)
+
+    def _phase(self, row: Row) -> None:
+        if row.fields[0] == "end":
+            for point in self._town.points:
+                if self._lost.get(point):
+                    self._findings.tell("lied", row.at_us, f"{point} is called lost still, and it is well", "station")
 
     # --- lamps
 
@@ -116,7 +125,7 @@ class Supervision:
         reach, town = self._reach, self._town
         for pole in town.poles:
             agent = f"agent:{town.point_of[pole]}"
-            gone = not reach.is_down(agent) and (reach.is_down(pole) or reach.line_cut(pole))
+            gone = not reach.is_down(agent) and (reach.is_down(pole) or reach.unheard(pole))
             self._expect(pole, now_us if gone and not reach.wrong[agent] else None)
         sees = not reach.is_down("station") and not any(reach.is_down(f"broker:{b}") for b in town.brokers)
         if not sees or any(
