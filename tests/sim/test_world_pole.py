@@ -229,6 +229,20 @@ def test_two_poles_on_a_pair_are_both_served(echo: bool) -> None:
     assert street.wire.collisions < 30
 
 
+def test_a_pole_that_wants_to_speak_hears_that_somebody_does() -> None:
+    """Its press is ready in the middle of another one's frame, of which nobody has told it yet."""
+    street = Street(poles=2).serve()
+    street.run_ms(5000)
+    before = street.wire.collisions
+    stranger = street.wire.attach("stranger", lambda _data: None)
+    street.pole.finger(0, True)
+    street.run_ms(25)
+    stranger.send(b"\x00" + bytes([120] * 120) + b"\x00")
+    street.run_ms(15)
+    assert street.pole.look == "pressed" and street.wire.collisions == before
+    assert street.loop.run(street.loop.now_us + 1_000_000, lambda: street.pole.look == "received")
+
+
 def test_a_bad_line_is_survived_and_a_cut_one_told() -> None:
     street = Street().serve()
     street.wire.loss = street.wire.flip = 0.2
