@@ -98,7 +98,8 @@ class Journal:
             if self.last_boot >= 0:
                 slot = self.read(self.last_boot)
                 used = records.counted(slot)
-                if used < records.BIT_COUNT and self._clear_bit(self.last_boot, slot):
+                told = self.base + used >= self.boot  # less: a bit rose again, for a press knows a later start
+                if told and used < records.BIT_COUNT and self._clear_bit(self.last_boot, slot):
                     self.boot = self.base + used + 1
                     return
             if self.next >= self.slots() and self.change_banks():
@@ -190,7 +191,9 @@ class Journal:
     # -- upkeep
 
     def due(self) -> bool:
-        """Whether ``maintain`` has something to do."""
+        """Whether ``maintain`` has something to do. While presses wait it only makes room, in time."""
+        if self.entries:
+            return self.dirty != 0 and self.nearly_full()
         return self.dirty != 0 or self.nearly_full()
 
     def nearly_full(self) -> bool:
@@ -198,9 +201,8 @@ class Journal:
         return self.slots() - self.next < _LOW
 
     def maintain(self) -> bool:
-        """One step of upkeep: erase a sector (some 45 ms), or leave a bank that is nearly full. Only while nothing is
-        pending and the line is quiet. True if something was done."""
-        assert not self.entries
+        """One step of upkeep, when it is due and the line is quiet: erase a sector (some 45 ms) of the bank that was
+        left, which counts no longer, or leave a bank that is nearly full. True if something was done."""
         if self.dirty:
             return self.erase_one()
         return self.nearly_full() and self.change_banks()

@@ -132,10 +132,9 @@ class Model:
                     self.closed.add(key(entry))
 
     def maintain(self) -> None:
-        if not self.journal.entries:
-            for _ in range(8):
-                if not self.journal.due() or not self._run(self.journal.maintain):
-                    return
+        for _ in range(8):
+            if not self.journal.due() or not self._run(self.journal.maintain):
+                return
 
     def mark(self) -> None:
         self.maybe_marked = True

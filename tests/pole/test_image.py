@@ -20,10 +20,10 @@ MOST_BYTES = 28_000
 MAIN = """
 import json
 from sos_pole import tools
-from sos_pole.limits import MOST, NAMES, Counter as Counter
+from sos_pole.limits import MOST, NAMES, Counter as Kept
 _STEP = 2
 def build():
-    return Counter(MOST), tools.twice(_STEP), NAMES.index("two")
+    return Kept(MOST), tools.twice(_STEP), NAMES.index("two")
 def main(*, given=1):
     return json.dumps([build()[0].count(given), build()[1:]])
 """

@@ -55,6 +55,14 @@ def _upkeep(model: Model) -> None:
     model.maintain()
 
 
+def _upkeep_with_pending(model: Model) -> None:
+    """Presses wait, the bank is nearly full, the other one holds what was copied from it."""
+    model.maintain()
+    model.press()
+    model.open()
+    model.release(0)
+
+
 def _prepare(presses: int, left: int) -> bytes:
     """A flash on which so many presses were made before, and all but the newest few released."""
     flash = NorFlash()
@@ -73,6 +81,7 @@ SCENARIOS: list[tuple[Callable[[Model], None], int, int]] = [
     (_crowded, 200, 63),
     (_change_with_pending, 251, 6),
     (_upkeep, 170, 0),
+    (_upkeep_with_pending, 430, 3),
 ]
 
 

@@ -314,15 +314,18 @@ def test_in_service_is_said_only_once_a_press_would_count() -> None:
     assert len(rig.agent.presses()) == 1
 
 
-def test_a_stuck_button_gives_no_service_once_its_press_is_done() -> None:
+def test_a_button_held_down_gives_no_service_once_its_press_is_done() -> None:
     rig = in_service()
     assert rig.agent
     rig.agent.stages = ("held", "received", "closed")
     rig.levels[0] = PRESSED
+    assert rig.run(2000, until=lambda: rig.pole.look == "out_of_service"), "held down it cannot be pressed again"
     rig.run(59_000)
-    assert rig.pole.look == "in_service"
+    assert rig.agent.notices()[-1].kind != "stuck_button"
     rig.run(2000)
     assert rig.pole.look == "out_of_service" and rig.agent.notices()[-1].kind == "stuck_button"
+    rig.levels[0] = IDLE
+    assert rig.run(300, until=lambda: rig.pole.look == "in_service")
 
 
 def test_every_look_that_the_pole_shows_is_in_the_table() -> None:

@@ -39,11 +39,10 @@ class Module:
     names: dict[str, Key] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
 
-    def needs(self) -> set[str]:
-        """Modules of ours that have to be there before it."""
-        return {module for module, _ in self.names.values() if module not in (self.name, "")} | set(
-            self.aliases.values()
-        )
+    def needs(self) -> list[str]:
+        """Modules of ours that have to be there before it, in the same order each time."""
+        owners = {module for module, _ in self.names.values()} | set(self.aliases.values())
+        return sorted(owners - {self.name, ""})
 
 
 def link(sources: Mapping[str, str]) -> ast.Module:
@@ -76,9 +75,9 @@ def _read(name: str, source: str) -> Module:
         if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in PACKAGES:
             for alias in node.names:
                 if node.module in PACKAGES:
-                    module.aliases[alias.name] = f"{node.module}.{alias.name}"
+                    module.aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 else:
-                    module.names[alias.name] = (str(node.module), alias.name)
+                    module.names[alias.asname or alias.name] = (str(node.module), alias.name)
         elif not _unread(node):
             module.body.append(node)
             owner = "" if isinstance(node, ast.Import | ast.ImportFrom) else name
