@@ -7,7 +7,6 @@ it is given. A step without frames, presses or changes allocates nothing.
 
 from sos_pole.alarm import HELD, RECEIVED, Alarm
 from sos_pole.debounce import DEAD, NEVER, READY, STUCK, WAIT, Debounce
-from sos_pole.debounce import HELD as DOWN
 from sos_pole.journal import MOST_PENDING, Entry, Journal
 from sos_pole.lamp import TABLE, Player
 from sos_pole.notices import Notices
@@ -67,6 +66,7 @@ class Pole:
         self.faults = 0
         self.refused = 0  # messages that were genuine and yet not to be followed
         self.debounces = [Debounce() for _ in range(buttons)]
+        self._received: "list[Entry]" = []  # to be released with the next step
         self._pressed: "list[Entry | None]" = [None] * buttons  # whose release is awaited
         self._faults = [0] * buttons  # a mask each, of what its loop has
         self._reset_cause = reset_cause
@@ -113,6 +113,7 @@ class Pole:
     def step(self, now: int, runs: "tuple[Runs, ...] | list[Runs]", received: bytes, readings: Readings) -> Outputs:
         """One turn. ``runs``: one a button; ``received``: bytes from the cable; ``readings``: looked at each time."""
         self._pass_time(now)
+        self._let_go()
         self.out.send = b""
         for source in range(len(self.debounces)):
             part = runs[source]
@@ -216,13 +217,17 @@ class Pole:
             if not entry.closed:
                 self.refused += 1  # it was never told
                 return
-            if stage >= RECEIVED:
-                self.journal.release(entry)
-                self._offer = True
-                self._stale = True
-            elif stage == HELD:
+            if stage >= HELD:
                 entry.held = True
+            if stage >= RECEIVED and entry not in self._received:
+                self._received.append(entry)
         self._alarm.progress(message.incarnation, message.boot, message.press, stage, now)
+
+    def _let_go(self) -> None:
+        """Of what was received, one step after the lamp has said so: it need not wait for the flash."""
+        while self._received:
+            self.journal.release(self._received.pop())
+            self._offer = self._stale = True
 
     def _obey(self, message: Command) -> None:
         """The REPL stops the pole: not while somebody waits for help."""
@@ -273,9 +278,18 @@ class Pole:
                 entry.held = False  # this session's agent may have lost its disk
             entry.offered = self._session
             entry.offered_at = now
-            kind = KINDS[entry.kind - 1]
-            press = Press(kind, entry.incarnation, entry.boot, entry.press, entry.at_ms, entry.repeats, entry.restored)
-            link.send(lane, press.pack())
+            link.send(
+                lane,
+                Press(
+                    KINDS[entry.kind - 1],
+                    entry.incarnation,
+                    entry.boot,
+                    entry.press,
+                    entry.at_ms,
+                    entry.repeats,
+                    entry.restored,
+                ).pack(),
+            )
 
     def _speak(self, now: int) -> None:
         link = self.link
@@ -333,13 +347,11 @@ class Pole:
             self._set_fault(bit, on)
 
     def _keep_journal(self, now: int) -> None:
-        """Upkeep, only while nobody presses and the line is quiet; while presses wait only to make room for more."""
+        """Upkeep, only while nothing is pending, nobody presses and the line is quiet."""
         journal = self.journal
-        if not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
+        if journal.entries or not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
             return
-        if self._alarm.entry is not None and not journal.entries:
-            return
-        if ticks_diff(now, self._heard_at) < QUIET_MS or not self.line.quiet(now):
+        if self._alarm.entry is not None or ticks_diff(now, self._heard_at) < QUIET_MS or not self.line.quiet(now):
             return
         for debounce in self.debounces:
             if debounce.state != READY and (debounce.state != WAIT or not debounce.fault):
@@ -351,7 +363,7 @@ class Pole:
 
     def _show(self, now: int) -> None:
         state = self.debounces[0].state  # a button that cannot be pressed gives no service, whoever listens
-        able = state != WAIT and state != STUCK and state != DEAD and (state != DOWN or self._alarm.entry is not None)
+        able = state != WAIT and state != STUCK and state != DEAD
         look = self._alarm.look(able and self._in_service(), now)
         if look != self.look:
             urgent = look in _URGENT or self.look in _URGENT
@@ -371,7 +383,7 @@ class Pole:
         self.out.hertz = self._sound.value if alarming else 0  # type: ignore[assignment]
 
     def _wake(self, now: int) -> int:
-        if self._up != self.link.up:
+        if self._up != self.link.up or self._received:
             return 0
         wake_ms = self.link.wake(now)
         if wake_ms == 0:
@@ -380,7 +392,7 @@ class Pole:
             wake_ms = min(wake_ms, debounce.wake())
         if self.journal.entries and self._up:
             wake_ms = min(wake_ms, max(_SHORT_WAKE_MS, ticks_diff(self._offer_at, now)))
-        if self.journal.due():
+        elif not self.journal.entries and self.journal.due():
             wake_ms = min(wake_ms, REST_MS)
         wake_ms = min(wake_ms, self._lamp_ms)
         if self.out.hertz or self.out.beacon:

@@ -62,6 +62,27 @@ def test_any_later_stage_lets_go_too() -> None:
         assert not rig.pole.journal.entries
 
 
+def test_the_lamp_says_received_before_the_flash_is_written_and_a_power_cut_between_costs_nothing() -> None:
+    rig = in_service()
+    assert rig.agent
+    rig.agent.stages = ("held",)
+    rig.press()
+    (press,) = rig.agent.presses()
+    before = bytes(rig.flash.bytes)
+    rig.agent.tell(Progress(press.incarnation, press.boot, press.press, "received"))
+    assert rig.run(1000, lambda: rig.pole.look == "received")
+    assert bytes(rig.flash.bytes) == before
+    cut = Rig(flash=NorFlash(content=before))
+    rig.run(10)
+    assert bytes(rig.flash.bytes) != before and not rig.pole.journal.entries
+    cut.run(3000)
+    assert cut.agent
+    assert {(one.incarnation, one.boot, one.press) for one in cut.agent.presses()} == {
+        (press.incarnation, press.boot, press.press)
+    }
+    assert not cut.pole.journal.entries
+
+
 def test_what_waited_comes_oldest_first_behind_the_newest_and_the_new_overtake() -> None:
     rig = Rig(agent=False)
     for _ in range(10):
