@@ -7,6 +7,7 @@ it is given. A step without frames, presses or changes allocates nothing.
 
 from sos_pole.alarm import HELD, RECEIVED, Alarm
 from sos_pole.debounce import DEAD, NEVER, READY, STUCK, WAIT, Debounce
+from sos_pole.debounce import HELD as DOWN
 from sos_pole.journal import MOST_PENDING, Entry, Journal
 from sos_pole.lamp import TABLE, Player
 from sos_pole.notices import Notices
@@ -113,7 +114,9 @@ class Pole:
     def step(self, now: int, runs: "tuple[Runs, ...] | list[Runs]", received: bytes, readings: Readings) -> Outputs:
         """One turn. ``runs``: one a button; ``received``: bytes from the cable; ``readings``: looked at each time."""
         self._pass_time(now)
-        self._let_go()
+        while self._received:  # one step after the lamp has said so, which need not wait for the flash
+            self.journal.release(self._received.pop())
+            self._offer = self._stale = True
         self.out.send = b""
         for source in range(len(self.debounces)):
             part = runs[source]
@@ -223,12 +226,6 @@ class Pole:
                 self._received.append(entry)
         self._alarm.progress(message.incarnation, message.boot, message.press, stage, now)
 
-    def _let_go(self) -> None:
-        """Of what was received, one step after the lamp has said so: it need not wait for the flash."""
-        while self._received:
-            self.journal.release(self._received.pop())
-            self._offer = self._stale = True
-
     def _obey(self, message: Command) -> None:
         """The REPL stops the pole: not while somebody waits for help."""
         if message.command != "open_repl" or self.journal.entries or self._alarm.entry is not None:
@@ -278,18 +275,9 @@ class Pole:
                 entry.held = False  # this session's agent may have lost its disk
             entry.offered = self._session
             entry.offered_at = now
-            link.send(
-                lane,
-                Press(
-                    KINDS[entry.kind - 1],
-                    entry.incarnation,
-                    entry.boot,
-                    entry.press,
-                    entry.at_ms,
-                    entry.repeats,
-                    entry.restored,
-                ).pack(),
-            )
+            kind = KINDS[entry.kind - 1]
+            press = Press(kind, entry.incarnation, entry.boot, entry.press, entry.at_ms, entry.repeats, entry.restored)
+            link.send(lane, press.pack())
 
     def _speak(self, now: int) -> None:
         link = self.link
@@ -347,11 +335,13 @@ class Pole:
             self._set_fault(bit, on)
 
     def _keep_journal(self, now: int) -> None:
-        """Upkeep, only while nothing is pending, nobody presses and the line is quiet."""
+        """Upkeep, only while nobody presses and the line is quiet; while presses wait only to make room for more."""
         journal = self.journal
-        if journal.entries or not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
+        if not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
             return
-        if self._alarm.entry is not None or ticks_diff(now, self._heard_at) < QUIET_MS or not self.line.quiet(now):
+        if self._alarm.entry is not None and not journal.entries:
+            return
+        if ticks_diff(now, self._heard_at) < QUIET_MS or not self.line.quiet(now):
             return
         for debounce in self.debounces:
             if debounce.state != READY and (debounce.state != WAIT or not debounce.fault):
@@ -363,7 +353,7 @@ class Pole:
 
     def _show(self, now: int) -> None:
         state = self.debounces[0].state  # a button that cannot be pressed gives no service, whoever listens
-        able = state != WAIT and state != STUCK and state != DEAD
+        able = state != WAIT and state != STUCK and state != DEAD and (state != DOWN or self._alarm.entry is not None)
         look = self._alarm.look(able and self._in_service(), now)
         if look != self.look:
             urgent = look in _URGENT or self.look in _URGENT
@@ -392,7 +382,7 @@ class Pole:
             wake_ms = min(wake_ms, debounce.wake())
         if self.journal.entries and self._up:
             wake_ms = min(wake_ms, max(_SHORT_WAKE_MS, ticks_diff(self._offer_at, now)))
-        elif not self.journal.entries and self.journal.due():
+        if self.journal.due():
             wake_ms = min(wake_ms, REST_MS)
         wake_ms = min(wake_ms, self._lamp_ms)
         if self.out.hertz or self.out.beacon:
