@@ -141,8 +141,8 @@ class Touches:
                 f"{touch.minted} presses from a touch at {seconds(touch.began_us)} that lasted {longest_us // 1000} ms"
             )
             self._findings.tell(promise, now_us, words + f" and makes {most} at most", pole)
-        blind = self._ground.blind_ms(pole) != touch.blind_ms
-        sure_us = touch.longest_us(JOINED_US, SEEN_US) - (BLIND_US if blind else 0)
+        blind_us = (self._ground.blind_ms(pole) - touch.blind_ms) * 1000
+        sure_us = touch.longest_us(JOINED_US, SEEN_US) - (blind_us and max(blind_us, BLIND_US))
         if sure_us >= SURE_US and touch.awake and not touch.spoilt and not touch.minted:
             words = f"a touch at {seconds(touch.began_us)} of {longest_us // 1000} ms became no press"
             self._findings.tell("lost", now_us, words, pole)
