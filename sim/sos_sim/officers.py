@@ -91,5 +91,7 @@ class Desk:
         again = [name for name in NAMES if name != terminal.name] if "twice" in self.habits else []
         for who in (terminal, *(self._zone.terminal(name) for name in again)):
             self.asked += 1
-            self._zone.trace.say(self._zone.loop.now_us, "asked", who.name, who.name, action, alarm.number)
+            self._zone.trace.say(
+                self._zone.loop.now_us, "asked", who.name, who.name, action, alarm.number, alarm.newest
+            )
             who.ask(action, alarm.number, **more)

@@ -121,9 +121,8 @@ class Run:
 
     def _plan(self) -> None:
         """Each thing of a list is called for when the one before it happens: the queue stays short."""
-        rng = random.Random(f"{self.scenario.seed}/faults")
         self._next_touch(iter(sorted(self.scenario.press, key=lambda touch: touch.at_s)))
-        self._next_fault(iter(sorted(self.scenario.fault, key=lambda planned: planned.at_s)), rng)
+        self._next_fault(iter(sorted(self.scenario.fault, key=lambda planned: planned.at_s)))
 
     def _next_touch(self, touches: Iterator[Touch]) -> None:
         touch = next(touches, None)
@@ -142,14 +141,15 @@ class Run:
         self.touches += 1
         press(self.field, pole, touch.ms, touch.like, button)
 
-    def _next_fault(self, faults: Iterator[Planned], rng: random.Random) -> None:
+    def _next_fault(self, faults: Iterator[Planned]) -> None:
         planned = next(faults, None)
         if planned is not None:
-            self.zone.loop.at(round(planned.at_s * _S_US), partial(self._fault_and_next, planned, faults, rng))
+            self.zone.loop.at(round(planned.at_s * _S_US), partial(self._fault_and_next, planned, faults))
 
-    def _fault_and_next(self, planned: Planned, faults: Iterator[Planned], rng: random.Random) -> None:
+    def _fault_and_next(self, planned: Planned, faults: Iterator[Planned]) -> None:
         kind = FAULTS[planned.name]
-        own = random.Random(rng.getrandbits(64))
+        # Its own stream, so that to leave one fault out changes no other one.
+        own = random.Random(f"{self.scenario.seed}/fault/{planned.name}/{planned.where}/{planned.at_s}")
         fault = kind(self.field, planned.where, planned.with_, own)
         words = ", ".join(f"{name} {value}" for name, value in fault.arguments.items())
         where = planned.where or "town"
@@ -162,7 +162,7 @@ class Run:
             self.field.say("fault", where, planned.name, "off", "")
 
         self.zone.loop.at(round(planned.until_s * _S_US), end)
-        self._next_fault(faults, rng)
+        self._next_fault(faults)
 
     def _pass(self) -> None:
         """Through all phases, to the end."""

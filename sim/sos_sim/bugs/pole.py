@@ -169,5 +169,5 @@ BUGS = (
     Bug("never-not-delivered", "The lamp never says not delivered.", ("lied",),
         lambda: [Swap(alarm, "LATE_MS", 86_400_000), Swap(alarm, "LATE_WITHOUT_SERVICE_MS", 86_400_000)]),
     Bug("journal-without-checksum", "The journal believes a slot that was torn while it was written.",
-        ("forged", "lost", "lied"), _counted_slots),
+        ("forged", "lost", "lied", "stuck"), _counted_slots),
 )  # fmt: skip

@@ -7,6 +7,7 @@
 - A *clash*, the same identity with another content, cannot happen: nobody mints twice.
 - What arrives has the kind of what was pressed.
 - A stage beyond *received* is committed only when an officer asked for it, at that pole, and stages never go back.
+  What an officer accepts is no newer than the newest alarm of that pole that was on the screen.
 - A lamp belongs to a press of its own pole, and never to a silent one.
 """
 
@@ -30,7 +31,10 @@ class NeverMadeUp:
         self._ledger = ledger
         self._held: dict[str, set[str]] = {point: set() for point in town.points}
         self._new: set[str] = set()  # in the present inbox
-        self._asked: dict[str, int] = {}  # action -> how often
+        self._numbers: dict[str, set[int]] = {}  # identity -> its alarm's numbers, one an inbox
+        self._poles: dict[int, set[str]] = {}  # alarm's number -> the poles that had it, in one inbox or another
+        self._asked: set[tuple[str, str]] = set()  # action and pole
+        self._seen: dict[str, int] = {}  # pole -> newest alarm that was on a screen when something was asked for
         for kind, hear in (
             ("held", self._hears_held), ("received", self._received), ("stage", self._stage), ("asked", self._asks),
             ("disk", self._disk), ("look", self._look),
@@ -62,6 +66,10 @@ class NeverMadeUp:
         if press is None:
             self._made_up(row, f"alarm {identity} was received, and nobody pressed")
             return
+        number = row.fields[2]
+        assert isinstance(number, int)
+        self._numbers.setdefault(press.identity, set()).add(number)
+        self._poles.setdefault(number, set()).add(press.pole)
         if kind != press.kind:
             self._made_up(row, f"alarm {identity} was received as {kind}, and it was a {press.kind}")
         if verdict == "clash":
@@ -81,8 +89,11 @@ class NeverMadeUp:
             self._held[row.part.removeprefix("agent:")] = set()
 
     def _asks(self, row: Row) -> None:
-        action = str(row.fields[1])
-        self._asked[action] = self._asked.get(action, 0) + 1
+        _, action, number, newest = row.fields
+        assert isinstance(number, int) and isinstance(newest, int)
+        for pole in self._poles.get(number, ()):
+            self._asked.add((str(action), pole))
+            self._seen[pole] = max(self._seen.get(pole, 0), newest, number)
 
     def _stage(self, row: Row) -> None:
         identity, stage = str(row.fields[0]), str(row.fields[1])
@@ -92,8 +103,10 @@ class NeverMadeUp:
             return
         if stage == RECEIVED:
             return
-        if not self._asked.get(_NEEDS.get(stage, ""), 0):
+        if (_NEEDS.get(stage, ""), press.pole) not in self._asked:
             self._made_up(row, f"alarm {identity} became {stage}, and no officer asked for that")
+        elif min(self._numbers[press.identity], default=0) > self._seen[press.pole]:
+            self._made_up(row, f"alarm {identity} became {stage}, and no officer had seen it")
         before = press.stages[-2][1] if len(press.stages) > 1 else RECEIVED
         if rank(stage) <= rank(before):
             self._made_up(row, f"alarm {identity} went back from {before} to {stage}")
