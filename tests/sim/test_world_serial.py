@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import select
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -37,7 +38,7 @@ class Ports(Protocol):
     def plug(self, line: str, under: str | None = None) -> None: ...
     def unplug(self, line: str) -> None: ...
     def say(self, line: str, data: bytes) -> None: ...
-    def heard(self, line: str) -> bytes: ...
+    def heard(self, line: str) -> bytes: ...  # of something that was said
     def start(self) -> None: ...
     def stop(self) -> None: ...
 
@@ -83,6 +84,7 @@ class Real:
     def plug(self, line: str, under: str | None = None) -> None:
         master, slave = os.openpty()
         name = under or line
+        self._devices.pop(name, None)  # so that of two names of one device the later one holds
         self._devices[name] = os.ttyname(slave)
         os.close(slave)
         links = [self._folder / "other" / name, *([] if under else [self._folder / "home" / name])]
@@ -101,11 +103,8 @@ class Real:
 
     def heard(self, line: str) -> bytes:
         master = self._plugs[line][0]
-        os.set_blocking(master, False)
-        try:
-            return os.read(master, 4096)
-        except (BlockingIOError, OSError):
-            return b""
+        ready, _, _ = select.select([master], [], [], WAIT_S)  # the kernel hands bytes on in its own time
+        return os.read(master, 4096) if ready else b""
 
     def start(self) -> None:
         self._ports.start()
