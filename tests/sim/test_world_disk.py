@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.agent.outbox_kit import Bench, notice
-from tests.sim.stores import SECOND_US, Stores, press, results, store
+from tests.sim.stores import SECOND_US, Stores, press, store
 from tests.sim.test_world_stores import READS
 
 from sos_agent.core import effects as fx
@@ -33,16 +33,6 @@ def test_a_stopped_process_is_told_when_it_goes_on_of_what_the_kernel_has_done_m
     outbox.thaw()
     assert bool(stores.told) == at_once, "what it had not come to write, it writes now"
     assert [event.outcome for event in stores.pass_us()] == ["new"]
-
-
-def test_a_commit_that_ended_just_before_its_process_was_stopped_is_told_when_that_goes_on() -> None:
-    stores = Stores()
-    inbox = stores.open_inbox()
-    stores.trace.listen("received", lambda row: inbox.freeze())
-    inbox.store(store(1))
-    assert stores.pass_us() == []
-    inbox.thaw()
-    assert [outcome.verdict for _, outcome in results(stores.pass_us())] == ["new"]
 
 
 def test_a_slow_disk_and_one_that_hangs_tell_late_and_lose_nothing() -> None:

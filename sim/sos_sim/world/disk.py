@@ -171,7 +171,8 @@ class Disk:
 class DiskWriter:
     """Twin of ``sos_edge.sqlite.Writer``: jobs that wait share one commit. One loop call a commit.
 
-    ``room`` says whether one more row finds room on a full disk; ``make_room`` and ``tight`` are those of ``Commits``.
+    ``room`` says whether one more row finds room on a full disk; ``make_room`` and ``tight`` are those of ``Commits``,
+    ``told`` that of ``Writer``.
     """
 
     def __init__(
@@ -184,6 +185,7 @@ class DiskWriter:
         room: Callable[[], bool] = lambda: False,
         make_room: Callable[[], bool] = lambda: False,
         tight: Callable[[], bool] = lambda: False,
+        told: Callable[[], object] = lambda: None,
     ) -> None:
         """``on_disk`` sees the jobs of a commit, with results, before anybody is told (after a kill nobody is)."""
         self._loop = loop
@@ -191,6 +193,7 @@ class DiskWriter:
         self._connection = connection
         self._on_disk = on_disk
         self._room = room
+        self._told = told
         self._commits = Commits(connection, begin=self._begin, gone=self._gone, make_room=make_room, tight=tight)
         self._waiting: deque[tuple[int, Job]] = deque()  # since when
         self._begun_us = 0  # the commit under way: what waits since then or longer is in it
@@ -208,7 +211,7 @@ class DiskWriter:
         job = Job(work, done, vital)
         if len(self._waiting) >= MAX_WAITING:
             job.result = Failure(f"{MAX_WAITING} stores wait already")
-            self._loop.after(0, lambda: job.done(job.result))
+            self._loop.after(0, lambda: self._tell([job]))
             return
         self._waiting.append((self._loop.now_us, job))
         if self._entry is None:
@@ -273,8 +276,12 @@ class DiskWriter:
         if self._waiting:
             self._begin_commit(0)
         self._on_disk(group)
+        self._tell(group)
+
+    def _tell(self, group: list[Job]) -> None:
         for job in group:
             job.done(job.result)
+        self._told()
 
     def _take_group(self) -> list[Job]:
         group: list[Job] = []

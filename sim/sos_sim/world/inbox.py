@@ -61,7 +61,7 @@ class Inbox:
         fresh = f"{rng.getrandbits(64):016x}"
         self.incarnation = identify(connection, disk.inode, fresh=fresh, damaged=bool(self.aside), wall_ms=wall_ms)
         self._connection = connection
-        self._writer = DiskWriter(loop, disk, connection, self._on_disk)
+        self._writer = DiskWriter(loop, disk, connection, self._on_disk, told=self._tell)
         self._results: list[tuple[StoreEffect, Outcome]] = []
         self._failures: list[StoreEffect] = []
         self._failure = ""
@@ -70,7 +70,6 @@ class Inbox:
         self._reads: dict[int, list[object]] = {}
         self._read_number = 0
         self._stopped = False
-        self._telling: list[object] | None = None
 
     @property
     def commits(self) -> int:
@@ -94,8 +93,6 @@ class Inbox:
 
     def thaw(self) -> None:
         self._stopped = False
-        if self._telling is None and (self._results or self._failures):
-            self._tell()
         self._writer.thaw()
 
     def kill(self) -> None:
@@ -115,14 +112,10 @@ class Inbox:
     def _end(self) -> None:
         for entry in self._reads.values():
             self._loop.cancel(entry)
-        if self._telling is not None:
-            self._loop.cancel(self._telling)
         self._disk.unlock()
 
     def _stored(self, effect: StoreEffect, result: tuple[Outcome, int] | Failure) -> None:
         # Called for each job of one commit in a row; the core hears of all of them together.
-        if self._telling is None:
-            self._telling = self._loop.after(0, self._tell)
         if isinstance(result, Failure):
             if result.broken:
                 self._broken(result.reason)
@@ -133,9 +126,6 @@ class Inbox:
             self._high_water = result[1]
 
     def _tell(self) -> None:
-        self._telling = None
-        if self._stopped:
-            return  # told when it goes on
         results, failures = self._results, self._failures
         self._results, self._failures = [], []
         if failures:
