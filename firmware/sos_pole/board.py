@@ -61,12 +61,10 @@ class Board:
         self._tamper = Switch(pins["tamper"]) if "tamper" in pins else None
         self._mains = Switch(pins["mains"]) if "mains" in pins else None
         self._heat = Heat() if pins.get("temperature") else None
-        supply = pins.get("supply")
+        supply = pins.get("supply", {})
         self._supply = Analog(supply["adc"], chip) if supply else None
         self._full_mv: int = supply["full_mv"] if supply else 0
-        self._senses = (
-            Senses(supply.get("low_mv", _LOW_MV), supply.get("good_mv", _GOOD_MV)) if supply else Senses(0, 0)
-        )
+        self._senses = Senses(supply.get("low_mv", _LOW_MV), supply.get("good_mv", _GOOD_MV))
         sense = pins.get("lamp_sense", {})
         self._sense_pin = Switch(sense) if "pin" in sense else None
         self._sense_adc = Analog(sense["adc"], chip) if "adc" in sense else None
@@ -208,6 +206,9 @@ class Board:
         """Once it has been lit for a while, and again with each look if it stays so: does it draw current?"""
         self._judged = True
         if self._sense_pin is not None:
-            self._news = self._senses.look_at_lamp(self._sense_pin.on()) or self._news
+            lights = self._sense_pin.on()
         elif self._sense_adc is not None:
-            self._news = self._senses.look_at_lamp(self._sense_adc.read_u16() >= self._sense_least) or self._news
+            lights = self._sense_adc.read_u16() >= self._sense_least
+        else:
+            return
+        self._news = self._senses.look_at_lamp(lights) or self._news

@@ -40,10 +40,12 @@ class Counter(Base):
     unused = 1
     def __init__(self, most):
         self._most = most
+        self.noted = 0
         self.open = 0
     def count(self, by):
         '''Says.'''
         self.open += _STEP * by
+        self.noted += 1
         return min(self.open, self._most)
     def never(self):
         return LONG
@@ -68,7 +70,17 @@ def test_a_linked_module_does_what_the_modules_do() -> None:
     module = linker.link(SMALL)
     text = ast.unparse(module)
     assert run(module) == [6, [4, 1]]
-    for left_out in ("never", "LONG", "HALF", "MOST", "__slots__", "NotImplementedError", "Says", "def build_tools"):
+    for left_out in (
+        "never",
+        "LONG",
+        "noted",
+        "HALF",
+        "MOST",
+        "__slots__",
+        "NotImplementedError",
+        "Says",
+        "def build_tools",
+    ):
         assert left_out not in text
     assert "Counter(10)" in text and "3 * by" in text
 

@@ -2,7 +2,7 @@
 
 The sources are written for readers: many small modules, a name for every number. A board pays for each name in each
 module, so what ``main.py`` reaches is joined, constants are put where they are used, and what nobody on the pole calls
-is left out. No statement that is left is changed.
+is left out, what it only notes for others included. No statement that is left is changed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,12 @@ def link(sources: Mapping[str, str]) -> ast.Module:
     linker = _Linker(modules)
     for name in graphlib.TopologicalSorter({name: one.needs() for name, one in modules.items()}).static_order():
         linker.add(modules[name])
-    return ast.fix_missing_locations(ast.Module(_reached(linker.statements), []))
+    module = ast.Module(_reached(linker.statements), [])
+    read = {
+        node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    _Unread(read).visit(module)
+    return ast.fix_missing_locations(module)
 
 
 def foreign(sources: Mapping[str, str]) -> set[str]:
@@ -229,6 +234,25 @@ def _reached(statements: list[ast.stmt]) -> list[ast.stmt]:
         if isinstance(node, ast.ClassDef):
             node.body = [part for part in node.body if part in _parts(node, found)] or [ast.Pass()]
     return [node for node in statements if not found.isdisjoint(_defined(node))]
+
+
+class _Unread(ast.NodeTransformer):
+    """Leaves out what is only noted for others: attributes of one's own that nobody on a pole reads."""
+
+    def __init__(self, read: set[str]) -> None:
+        self._read = read
+
+    def _kept(self, node: ast.stmt, target: ast.expr, value: ast.expr) -> ast.stmt:
+        own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self"
+        if not own or getattr(target, "attr", "") in self._read:
+            return node
+        return node if any(isinstance(part, ast.Call) for part in ast.walk(value)) else ast.Pass()
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        return self._kept(node, node.targets[0], node.value) if len(node.targets) == 1 else node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        return self._kept(node, node.target, node.value)
 
 
 def _parts(node: ast.stmt, found: set[str]) -> list[ast.AST]:
