@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from gpiozero.pins.mock import MockFactory
@@ -212,6 +213,17 @@ class AgentProcess:
         code = await asyncio.wait_for(self._process.wait(), WAIT_S)
         await self._reader
         return code
+
+    async def __aenter__(self) -> AgentProcess:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """A test that failed leaves no agent behind: it would hold its port, whose number the next test is given."""
+        if self._process.returncode is None:
+            await self.end(signal.SIGKILL)
 
     @property
     def pid(self) -> int:

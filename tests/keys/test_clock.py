@@ -117,19 +117,18 @@ def test_an_alarm_gets_out_of_a_point_without_a_clock(tmp_path: Path) -> None:
 
     async def main() -> None:
         pole = pole_of(town)
-        careful = AgentProcess(site)
-        await careful.start()
-        await until(lambda: careful.said("certificate is not yet valid"))
-        assert await careful.end() == 0
+        async with AgentProcess(site) as careful:
+            await until(lambda: careful.said("certificate is not yet valid"))
+            assert await careful.end() == 0
         agent = AgentProcess(site)
         agent._words = [sys.executable, "-c", UNSET, *agent._words[3:]]
-        await agent.start()
-        await until(lambda: pole.look == "in_service")
-        await pole.press()
-        await until(lambda: pole.look == "received")
-        shown = await listed(town.machine(TERMINAL), "list")
-        assert [(one["id"]["pole"], one["clock"]) for one in shown] == [("market-1", "unset")]
-        assert await agent.end() == 0
+        async with agent:
+            await until(lambda: pole.look == "in_service")
+            await pole.press()
+            await until(lambda: pole.look == "received")
+            shown = await listed(town.machine(TERMINAL), "list")
+            assert [(one["id"]["pole"], one["clock"]) for one in shown] == [("market-1", "unset")]
+            assert await agent.end() == 0
         pole.close()
 
     with TownBroker(town), StationProcess(town.machine(STATION)):

@@ -54,25 +54,26 @@ def test_a_press_is_accepted_by_an_officer_and_a_dishonest_neighbour_changes_not
 
     async def main() -> None:
         pole, desk = pole_of(town), town.machine(TERMINAL)
-        agent = AgentProcess(town.machine(POINT))
-        await agent.start()
-        await until(lambda: pole.look == "in_service")
-        neighbour = await Peer(town, town.tls(MERLIN)).connect()
-        await misbehave(neighbour)
-        await pole.press()
-        await until(lambda: pole.look == "received")
-        shown = await listed(desk, "list")
-        assert [(one["id"]["pole"], one["stage"], one["officer"]) for one in shown] == [("market-1", "received", "")]
-        await pretend_to_be_an_officer(neighbour, shown[0]["number"])
-        # Two commands of one terminal at once: both hear both answers, each takes its own.
-        for shown in await asyncio.gather(listed(desk, "list"), listed(desk, "list")):
-            assert [one["stage"] for one in shown] == ["received"]
-        assert [one["stage"] for one in await listed(desk, "accept", "--officer", "malee")] == ["accepted"]
-        await until(lambda: pole.look == "accepted")
-        assert not agent.said("connection lost")
-        assert neighbour.heard == []
-        neighbour.link.close()
-        assert await agent.end() == 0
+        async with AgentProcess(town.machine(POINT)) as agent:
+            await until(lambda: pole.look == "in_service")
+            neighbour = await Peer(town, town.tls(MERLIN)).connect()
+            await misbehave(neighbour)
+            await pole.press()
+            await until(lambda: pole.look == "received")
+            shown = await listed(desk, "list")
+            assert [(one["id"]["pole"], one["stage"], one["officer"]) for one in shown] == [
+                ("market-1", "received", "")
+            ]
+            await pretend_to_be_an_officer(neighbour, shown[0]["number"])
+            # Two commands of one terminal at once: both hear both answers, each takes its own.
+            for shown in await asyncio.gather(listed(desk, "list"), listed(desk, "list")):
+                assert [one["stage"] for one in shown] == ["received"]
+            assert [one["stage"] for one in await listed(desk, "accept", "--officer", "malee")] == ["accepted"]
+            await until(lambda: pole.look == "accepted")
+            assert not agent.said("connection lost")
+            assert neighbour.heard == []
+            neighbour.link.close()
+            assert await agent.end() == 0
         pole.close()
 
     with TownBroker(town), StationProcess(town.machine(STATION)):
@@ -152,19 +153,18 @@ def test_officers_are_told_weeks_before_a_certificate_ends(tmp_path: Path) -> No
         health = topics.of_point("town", "market", "health")
         await listener.listen(health)
         pole = pole_of(town)
-        agent = AgentProcess(town.machine(POINT))
-        await agent.start()
-        await until(lambda: listener.heard_of(health))
-        wanted = {("market", ""), ("town", ""), ("town", town.url.removeprefix("mqtts://"))}
-        told: set[tuple[str, str]] = set()
-        for _ in range(5):  # what the listener has heard the station has yet to commit
-            rows = await listed(town.machine(TERMINAL), "notices")
-            told = {(one["point"], one["pole"]) for one in rows if one["kind"] == "certificate_ends"}
-            if told == wanted:
-                break
-        assert told == wanted
-        listener.link.close()
-        assert await agent.end() == 0
+        async with AgentProcess(town.machine(POINT)) as agent:
+            await until(lambda: listener.heard_of(health))
+            wanted = {("market", ""), ("town", ""), ("town", town.url.removeprefix("mqtts://"))}
+            told: set[tuple[str, str]] = set()
+            for _ in range(5):  # what the listener has heard the station has yet to commit
+                rows = await listed(town.machine(TERMINAL), "notices")
+                told = {(one["point"], one["pole"]) for one in rows if one["kind"] == "certificate_ends"}
+                if told == wanted:
+                    break
+            assert told == wanted
+            listener.link.close()
+            assert await agent.end() == 0
         pole.close()
 
     with TownBroker(town), StationProcess(town.machine(STATION)):
@@ -186,16 +186,15 @@ def test_nobody_ends_another_s_connection_by_taking_its_name(tmp_path: Path) -> 
     town.write_acl()
 
     async def main() -> None:
-        agent = AgentProcess(town.machine(POINT))
-        await agent.start()
-        await until(lambda: agent.said("armed"))
-        log = town.folder / "broker" / "mosquitto.log"
-        await until(lambda: "as sos-town-market" in log.read_text())
-        peer = Peer(town, town.tls(MERLIN))
-        peer.link._client_id = "sos-town-market"
-        await peer.connect()
-        assert "already connected" not in log.read_text()
-        assert await agent.end() == 0
+        async with AgentProcess(town.machine(POINT)) as agent:
+            await until(lambda: agent.said("armed"))
+            log = town.folder / "broker" / "mosquitto.log"
+            await until(lambda: "as sos-town-market" in log.read_text())
+            peer = Peer(town, town.tls(MERLIN))
+            peer.link._client_id = "sos-town-market"
+            await peer.connect()
+            assert "already connected" not in log.read_text()
+            assert await agent.end() == 0
         peer.link.close()
 
     with TownBroker(town):
