@@ -9,7 +9,8 @@
 - *not delivered* stands 20 s after the newest press at that pole if the inbox does not have it by then, or 20 s after
   the start of a pole that found it in its flash. (The 20 s run from the moment the press was minted. The lamp may be
   late by a step of the pole and by its crystal. A pole without power says nothing, and one whose flash is lost
-  knows of nothing.) It may stand although the press was received just then: the pole has to be told first.
+  knows of nothing; one whose program hung says it once that goes on.) It may stand although the press was received
+  just then: the pole has to be told first.
 - *in service* is not said while the pole's own button cannot be pressed: its wire cut, short, or the contact stuck.
 """
 
@@ -53,6 +54,7 @@ class Lamps:
         for kind, hear in (
             ("look", self._look), ("minted", self._minted), ("received", self._received), ("forgot", self._forgot),
             ("up", self._up), ("down", self._down), ("loop", self._button),
+            ("fault", self._fault),
         ):  # fmt: skip
             trace.listen(kind, hear)
 
@@ -147,6 +149,11 @@ class Lamps:
         if lamp is not None:
             self._judge(row.part, lamp, row.at_us)
             lamp.look, lamp.identity, lamp.furthest, lamp.waits = "", "", -1, None
+
+    def _fault(self, row: Row) -> None:
+        if row.fields[:2] == ("pole-hangs", "off"):
+            lamp = self._lamps[row.part]
+            lamp.waits_from_us = max(lamp.waits_from_us, row.at_us - NOT_DELIVERED_US)
 
     def _button(self, row: Row) -> None:
         if row.fields[0] != 0:

@@ -129,6 +129,8 @@ class Ledger:
         self.up_since_us[row.part] = row.at_us
 
     def _down(self, row: Row) -> None:
+        if str(row.fields[0]).startswith("refused"):
+            return
         self.up_since_us[row.part] = None
         touched_us = self._touch_us.get(row.part)
         if touched_us is None or self._minted_us.get(row.part, -1) >= touched_us:

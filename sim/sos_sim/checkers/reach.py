@@ -103,6 +103,8 @@ class Reach:
         self._change(row.at_us, row.part, lambda: self._down.discard(row.part))
 
     def _gone(self, row: Row) -> None:
+        if str(row.fields[0]).startswith("refused"):
+            return  # one that did not come up, perhaps beside one that runs
         self._change(row.at_us, row.part, lambda: self._down.add(row.part))
 
     def _disk(self, row: Row) -> None:

@@ -7,7 +7,7 @@ between them are one touch, and a touch makes one press at most.
 needs to be seen released (250 ms), with a loop that was whole from 250 ms before to the end, and that did not lose its
 power before the press was written down. The world samples the button every 2 ms, so that a contact shorter than that
 may pass unseen, and it has a crystal; both are allowed for. While the board is blind (it erases flash) nobody can ask
-it for a press as short as that; a contact of 100 ms is longer than any blindness.
+it for a press as short as that; a contact of 100 ms is longer than any blindness. A program that hangs sees nothing.
 
 *Must not count*: what lasted less than 28 ms (one sample less), what the pole found closed when it started, what
 happened while it was off. Everything between may count.
@@ -85,12 +85,14 @@ class Touches:
         self._findings = findings
         self._buttons = {(pole, button): _Button() for pole in town.poles for button in (0, 1)}
         self._up_us: dict[str, int | None] = dict.fromkeys(town.poles)
+        self._hung: set[str] = set()
         self.counted = 0  # touches that had to count, and did
         self.brief = 0  # touches that must not count, and did not
         trace.listen("loop", self._loop)
         trace.listen("minted", self._minted)
         trace.listen("up", self._up)
         trace.listen("down", self._down)
+        trace.listen("fault", self._fault)
 
     def finish(self, now_us: int) -> None:
         """Judge what is over by now."""
@@ -124,7 +126,8 @@ class Touches:
         if button.touch is None:
             up_us = self._up_us[pole]
             awake = up_us is not None and now_us - up_us >= AWAKE_US and now_us - button.bad_us >= OTHER_US
-            button.touch = _Touch(now_us, awake, up_us is not None, self._ground.blind_ms(pole))
+            running = up_us is not None or pole in self._hung
+            button.touch = _Touch(now_us, awake, running, self._ground.blind_ms(pole))
 
     def _judge(self, pole: str, button: _Button, now_us: int) -> None:
         """The touch is over. What is minted later than this belongs to none."""
@@ -160,7 +163,7 @@ class Touches:
         touch.minted += 1
 
     def _up(self, row: Row) -> None:
-        if row.part in self._up_us:
+        if row.part in self._up_us and row.part not in self._hung:
             self._up_us[row.part] = row.at_us
 
     def _down(self, row: Row) -> None:
@@ -169,6 +172,18 @@ class Touches:
         self._up_us[row.part] = None
         for number in (0, 1):
             self._spoil(self._buttons[row.part, number], row.at_us)
+
+    def _fault(self, row: Row) -> None:
+        """A pole whose program hangs sees nothing, and its watchdog takes seconds to find that out."""
+        if row.fields[0] != "pole-hangs":
+            return
+        on = row.fields[1] == "on"
+        self._up_us[row.part] = None if on else row.at_us
+        (self._hung.add if on else self._hung.discard)(row.part)
+        for number in (0, 1):
+            touch = self._buttons[row.part, number].touch
+            if touch is not None:
+                touch.spoilt = True
 
     @staticmethod
     def _spoil(button: _Button, now_us: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from sos_agent.app import CLOCK_S, REFILL_S, STALLED_S
@@ -17,7 +16,6 @@ from sos_sim.trace import Trace
 from sos_sim.world.clock import MachineClock
 from sos_sim.world.disk import Disk
 from sos_sim.world.loop import Loop
-from sos_sim.world.mqtt import MqttClient
 from sos_sim.world.network import Host
 from sos_sim.world.outbox import Outbox
 from sos_sim.world.pole import PoleNode
@@ -91,7 +89,7 @@ class AgentNode(Program):
         self.ready = False
         self.outbox = outbox
         self.agent = Agent(self.config)
-        self.brokers = Brokers(self.client_id, tls=None, deliver=self.deliver, link=partial(MqttClient, self.host))
+        self.brokers = Brokers(self.client_id, tls=None, deliver=self.deliver, link=self.host.link)
         self._does = self._table(outbox)
 
     def _table(self, outbox: Outbox) -> dict[type, Callable[[Any], object]]:

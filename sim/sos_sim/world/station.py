@@ -13,7 +13,6 @@ from sos_sim.world.clock import MachineClock
 from sos_sim.world.disk import Disk
 from sos_sim.world.inbox import Inbox
 from sos_sim.world.loop import Loop
-from sos_sim.world.mqtt import MqttClient
 from sos_sim.world.network import Host
 from sos_sim.world.program import Program
 from sos_station.app import CLOCK_EVERY_S, STORE_HANGS_S, settings_of
@@ -59,7 +58,7 @@ class StationNode(Program):
         self._stores = 0
         client_id = f"{self.site.station.id}-station-{self.rng.getrandbits(32):08x}"
         brokers = self.site.station.brokers
-        links = Links(brokers, client_id, tls=None, deliver=self.take, link=partial(MqttClient, self.host))
+        links = Links(brokers, client_id, tls=None, deliver=self.take, link=self.host.link)
         self._does = self._table(inbox, links)
 
     def _table(self, inbox: Inbox, links: Links) -> dict[type, Callable[[Any], object]]:

@@ -53,7 +53,7 @@ class TerminalNode:
         self._id = f"{rng.getrandbits(48):012x}"
         self._topic = topics.desk_answer(station, self._id)
         client_id = f"{station}-desk-{self._id}"
-        self._links = {broker: MqttClient(host, broker, client_id, deliver=self._heard) for broker in brokers}
+        self._links = {broker: host.link(broker, client_id, deliver=self._heard) for broker in brokers}
         self._down = set(brokers)
         self._waiting: dict[str, _Asked] = {}
 
