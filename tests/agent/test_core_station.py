@@ -83,10 +83,30 @@ def test_hints_alone_change_nothing() -> None:
     assert service(world) == "station_lost"
     probes = [e for e in world.effects_of(effects.Publish) if e.topic.endswith("/probe")]
     assert len(probes) <= 4 + 4, "a flood of hints makes no flood of probes"
-    world2 = ready(World())
-    world2.from_station("state", State(online=False, session="x"), retained=True)
-    world2.run(3_000)
-    assert service(world2) == "in_service"
+
+
+def test_a_station_that_says_again_what_it_said_is_probed_at_the_usual_pace() -> None:
+    # Agents that took each of its words for a hint fell into step and published a third more than they had to.
+    world = ready(World())
+    world.run(1_000)
+    world.from_station("state", State(online=True, session="x"))
+    world.run(1_000)
+    probes = len([e for e in world.effects_of(effects.Publish) if e.topic.endswith("/probe")])
+    for _ in range(20):
+        world.from_station("state", State(online=True, session="x"))
+        world.run(1_000)
+    now = len([e for e in world.effects_of(effects.Publish) if e.topic.endswith("/probe")])
+    assert now - probes <= 4
+    world.from_station("state", State(online=True, session="y"))
+    world.run(600)
+    assert len([e for e in world.effects_of(effects.Publish) if e.topic.endswith("/probe")]) > now
+
+
+def test_a_kept_goodbye_of_the_station_changes_nothing_either() -> None:
+    world = ready(World())
+    world.from_station("state", State(online=False, session="x"), retained=True)
+    world.run(3_000)
+    assert service(world) == "in_service"
 
 
 def test_answers_that_answer_nothing_prove_nothing() -> None:

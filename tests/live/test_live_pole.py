@@ -118,7 +118,9 @@ def test_the_other_boards(tmp_path: Path, chip: str) -> None:
             await b.pole.wait_look("received", 5)
             await b.pole.restart()
             await peer.until(lambda: peer.links[1].opened == 2, 5)
-            assert len(peer.presses) == 1 and peer.links[1].peer[1] == 2 and not b.kinds("crash")
+            # A cut right after *received* may come before its release is written: the same press is offered once more.
+            assert len({press.press for _, press in peer.presses}) == 1
+            assert peer.links[1].peer[1] == 2 and not b.kinds("crash")
 
     run(story)
 

@@ -277,7 +277,7 @@ class _Run:
         elif topic.point == "" and topic.leaf == "state":
             state = self._read(event, State)
             if state is not None and state.online:
-                self.supervision.hint()
+                self.supervision.station_says(state.session)
         elif topic.point != self.context.config.point or event.retained:
             # what a broker kept from earlier would answer today's press with yesterday's receipt
             self.context.counts["message_elsewhere"] += 1

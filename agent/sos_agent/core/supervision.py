@@ -64,6 +64,7 @@ class Supervision:
         self.service = SERVICE.first
         self.inbox = ""  # incarnation of the station's inbox, as the last answer told
         self._high_water = 0
+        self._station_session = ""  # as its state last told
         self._number = 0
         self._probes: dict[int, _Sent] = {}
         self._probe_ms = context.now_ms
@@ -74,8 +75,15 @@ class Supervision:
         self._probes.clear()
         self._probe()
 
+    def station_says(self, session: str) -> None:
+        """The station's state, as it tells it every few seconds: only a connection of its that is new to us is news.
+        (Were each of them a hint, all agents would probe at once, and more often than they need to.)"""
+        if session != self._station_session or self.service != "in_service":
+            self._station_session = session
+            self.hint()
+
     def hint(self) -> None:
-        """The station said something about itself: worth a probe now, no more."""
+        """Perhaps something has changed at the station: worth a probe now, no more."""
         if self._context.connection:
             self._probe_ms = min(self._probe_ms, self._probed_ms + HINT_GAP_MS)
 
