@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     sim.callback(invoke_without_command=True)(show)
     sim.command("press")(press)
     sim.command("replay")(replay)
+    sim.command("site")(site_file)
     app.add_typer(sim, name="sim")
 
 
@@ -97,6 +98,17 @@ def replay(
     if found.lost:
         typer.echo(f"{record}: {found.lost} lines are missing, the recording disk was too slow", err=True)
     typer.echo(dump(scenario_of(found, read_site(find_site(named)), named, pole, press_every)), nl=False)
+
+
+def site_file(
+    poles: Annotated[int, typer.Option(help="How many.")] = 100,
+    on_a_line: Annotated[int, typer.Option(help="Poles of each point, on one shared pair if several.")] = 1,
+) -> None:
+    """Write the site file of a made-up town of any size, on standard output; for '--site'."""
+    from sos_sim.bigtown import town
+    from sos_sim.live.layout import dump
+
+    typer.echo(dump(town(poles, on_a_line)), nl=False)
 
 
 def run(work: Coroutine[None, None, None]) -> None:

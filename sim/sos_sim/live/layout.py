@@ -44,14 +44,19 @@ def write(site: Site, folder: Path) -> tuple[Path, dict[str, bytes]]:
     """Write ``site.toml`` and ``keys.toml`` into ``folder``; the site's path and the key of each pole."""
     keys = {pole: secrets.token_bytes(KEY_BYTES) for pole in site.pole_ids()}
     path = folder / "site.toml"
-    plain = {name: _without_none(value) for name, value in msgspec.to_builtins(site).items() if value is not None}
-    path.write_text(tomli_w.dumps(plain), encoding="utf-8")
+    path.write_text(dump(site), encoding="utf-8")
     key_path = folder / "keys.toml"
     key_path.touch(mode=0o600)
     key_path.write_text(tomli_w.dumps({"poles": {pole: key.hex() for pole, key in keys.items()}}), encoding="utf-8")
     for name in ("ports", "flash", "logs", "station", *(point.id for point in site.point)):
         (folder / name).mkdir(exist_ok=True)
     return path, keys
+
+
+def dump(site: Site) -> str:
+    """The site file (TOML); ``sos_contract.site.read_site`` gives the same site back."""
+    plain = {name: _without_none(value) for name, value in msgspec.to_builtins(site).items() if value is not None}
+    return tomli_w.dumps(plain)
 
 
 Tree = dict[str, "Tree"] | list["Tree"] | str | int | float | bool | None
