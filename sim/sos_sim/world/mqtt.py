@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sos_edge.address import STEP_TIMEOUT_S, explain
 from sos_edge.mqtt import (
+    HUNG_UP,
     KEEPALIVE_S,
     MAX_IN_FLIGHT,
     TCP_USER_TIMEOUT_MS,
@@ -33,9 +34,8 @@ LOOK_US = KEEPALIVE_US // 2
 USER_TIMEOUT_US = TCP_USER_TIMEOUT_MS * 1000
 # Linux goes on sending for a socket that its program closed: as long as the user time-out, or 8 retransmissions.
 ORPHAN_UP_US, ORPHAN_DOWN_US = USER_TIMEOUT_US, 100 * SECOND_US
-# In MqttLink's words, after the broker has answered and before.
+# In MqttLink's words, after the broker has answered (HUNG_UP: before).
 LOST = "connection lost: closed by the broker or the network"
-HUNG_UP = "it hung up instead of answering; look whether it is an MQTT broker, and whether it wants TLS"
 
 
 class Connection:
