@@ -25,6 +25,8 @@ STEP_US = 200_000
 # After its start, or after a broker came back: back-off, a connection that hangs, and a commit.
 SIGHT_US = 30_000_000
 CALM_US = 60_000_000
+# An agent that had no room looks each minute whether there is some again, and only then takes notes.
+DISK_US = 90_000_000
 
 
 class Supervision:
@@ -37,6 +39,7 @@ class Supervision:
         self._look: dict[str, tuple[str, int]] = dict.fromkeys(town.poles, ("", 0))
         self._lost: dict[str, bool] = {}  # pole or point, as it was noted
         self._gone_us: dict[str, int | None] = {}  # since when it should be noted
+        self._disk_us: dict[str, int] = {}  # point -> when its disk was last wrong
         self._sight_us = 0  # when something that the notes need was last wrong
         self._told: set[tuple[str, int]] = set()
         self.longest_us = {"link_lost": 0, "station_lost": 0}
@@ -92,6 +95,8 @@ class Supervision:
     # --- notes
 
     def _hazy(self, row: Row) -> None:
+        if str(row.fields[0]).startswith("agent-disk"):
+            self._disk_us[row.part] = row.at_us
         if row.part.startswith("station") or str(row.fields[0]).startswith(
             ("broker", "network", "attack-broker", "agent-disk")
         ):
@@ -126,7 +131,8 @@ class Supervision:
         for pole in town.poles:
             agent = f"agent:{town.point_of[pole]}"
             gone = not reach.is_down(agent) and (reach.is_down(pole) or reach.unheard(pole))
-            self._expect(pole, now_us if gone and not reach.wrong[agent] else None)
+            since_us = max(now_us, self._disk_us.get(town.point_of[pole], -DISK_US) + DISK_US)
+            self._expect(pole, since_us if gone and not reach.wrong[agent] else None)
         sees = not reach.is_down("station") and not any(reach.is_down(f"broker:{b}") for b in town.brokers)
         if not sees or any(
             reach.wrong[part] for part in ("station", "network", *(f"broker:{b}" for b in town.brokers))

@@ -1,7 +1,8 @@
 """From the button to the identity: what must be minted is minted, once; what nobody pressed never is.
 
 The truth is the wires of each button, as the rows ``loop`` tell them. Contacts with less than 250 ms
-between them are one touch, and a touch makes one press at most.
+between them are one touch, and a touch makes one press at most (one more for each 250 ms in which there was but a
+contact so brief that no sample saw it).
 
 *Must count*: a touch that lasted 30 ms from first to last contact, on a pole that had been up for as long as its button
 needs to be seen released (250 ms), with a loop that was whole from 250 ms before to the end, and that did not lose its
@@ -51,6 +52,7 @@ class _Touch:
     running: bool  # the pole ran at the first contact
     blind_ms: int
     contacts: list[tuple[int, int]] = field(default_factory=list)
+    seen_us: int = 0  # end of the last contact that no sampling can miss
     spoilt: bool = False  # power or loop failed before it was over
     most: int = 1  # presses that it may make
     minted: int = 0
@@ -108,6 +110,8 @@ class Touches:
         now_us, before = row.at_us, button.level
         if before == "pressed" and button.touch is not None:
             button.touch.contacts.append((button.since_us, now_us))
+            if now_us - button.since_us >= SEEN_US:
+                button.touch.seen_us = now_us
         if "open" in (before, level) or "short" in (before, level):
             button.bad_us = now_us
             self._spoil(button, now_us)
@@ -121,13 +125,14 @@ class Touches:
             gap_us = now_us - touch.contacts[-1][1]
             if gap_us >= OTHER_US:
                 self._judge(pole, button, now_us)
-            elif gap_us >= SAME_US:
+            elif now_us - touch.seen_us >= SAME_US:
                 touch.most += 1
+                touch.seen_us = now_us
         if button.touch is None:
             up_us = self._up_us[pole]
             awake = up_us is not None and now_us - up_us >= AWAKE_US and now_us - button.bad_us >= OTHER_US
             running = up_us is not None or pole in self._hung
-            button.touch = _Touch(now_us, awake, running, self._ground.blind_ms(pole))
+            button.touch = _Touch(now_us, awake, running, self._ground.blind_ms(pole), seen_us=now_us)
 
     def _judge(self, pole: str, button: _Button, now_us: int) -> None:
         """The touch is over. What is minted later than this belongs to none."""

@@ -1,0 +1,145 @@
+"""Scenarios: drawn the same each time, said in TOML and read back, refused in one line where they cannot be played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sos_contract.errors import UserError
+from sos_sim.coverage import all_rows, recording
+from sos_sim.draw import draw
+from sos_sim.faults import FAULTS, page
+from sos_sim.faults.base import drawn, usual, wrong
+from sos_sim.play import Run
+from sos_sim.scenario import SETTLE_S, Cycle, Planned, Scenario, Touch, dump, load, places, site_of, town_of
+from sos_station.core import points
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_faults_is_that_of_the_code() -> None:
+    assert (ROOT / "sim/FAULTS.md").read_text(encoding="utf-8") == page(), "run: .venv/bin/python -m sos_sim.faults"
+    assert all(kind.__doc__ and len(kind.__doc__) > 40 for kind in FAULTS.values())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_same_seed_draws_the_same_and_what_it_draws_can_be_said(seed: int) -> None:
+    scenario = draw(seed, 1.0)
+    assert scenario == draw(seed, 1.0) != draw(seed + 1, 1.0)
+    assert load(dump(scenario)) == scenario
+    assert len(scenario.swarm) >= 4
+    assert {fault.name for fault in scenario.fault} <= set(scenario.swarm) | {"wire-cut", "network-cut"}
+
+
+def test_presses_are_dense_and_faults_of_all_kinds_are_drawn() -> None:
+    drawn_ = [draw(seed, 1.0) for seed in range(60)]
+    assert sum(touch.times for one in drawn_ for touch in one.press) > 60 * 200
+    assert {fault.name for one in drawn_ for fault in one.fault} == set(FAULTS)
+    assert sum(len({fault.name for fault in one.fault}) for one in drawn_) >= 60 * 3
+
+
+def test_a_short_run_still_has_faults_and_then_progress() -> None:
+    (cycle,) = draw(1, 0.01).cycle
+    assert cycle.heal_s - cycle.begin_s >= 30
+    assert cycle.end_s - cycle.settle_s == pytest.approx(SETTLE_S)
+
+
+def test_what_is_drawn_for_an_argument_may_be_said() -> None:
+    import random
+
+    rng = random.Random(1)
+    for kind in FAULTS.values():
+        for knob in kind.knobs.values():
+            assert not wrong(knob, usual(knob))
+            assert all(not wrong(knob, drawn(knob, rng)) for _ in range(20))
+
+
+_HEAD = 'site = "betong"\nhours = 0.1\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("hours = [", "not a TOML file"),
+        (_HEAD + "sed = 4", "unknown key 'sed' at the top; did you mean 'seed'?"),
+        (_HEAD + '[[fault]]\nname="wire-cut"\nat_s=1\nuntil_s=2\nwere="x"', "unknown key 'were' in [[fault]]"),
+        (_HEAD + '[[fault]]\nname="wire-cutt"\nat_s=1\nuntil_s=2',
+         "unknown fault 'wire-cutt'; did you mean 'wire-cut'?"),
+        (_HEAD + '[[fault]]\nname="wire-cut"\nwhere="merlin"\nat_s=1\nuntil_s=2', "did you mean 'merlin-1'?"),
+        (_HEAD + '[[fault]]\nname="wire-cut"\nwhere="merlin-1"\nat_s=5\nuntil_s=2', "does not fit into the run"),
+        (_HEAD + '[[fault]]\nname="wire-loss"\nwhere="merlin-1"\nat_s=1\nuntil_s=2\nwith={probability=3}',
+         "is outside"),
+        (_HEAD + '[[fault]]\nname="wire-loss"\nwhere="merlin-1"\nat_s=1\nuntil_s=2\nwith={prob=0.1}',
+         "no argument 'prob'"),
+        (_HEAD + '[[press]]\npole="merlin-2"\nat_s=1', "did you mean 'merlin-1'?"),
+        (_HEAD + '[[press]]\npole="merlin-1"\nat_s=1\nms=0', "0 ms is outside 1 to 600000"),
+        (_HEAD + '[[press]]\npole="merlin-1"\nat_s=9999', "outside the run"),
+        (_HEAD + '[[press]]\npole="merlin-1"\nat_s=1\nbutton=1', "has no button 1"),
+        (_HEAD + "[expect]\nlots = 0", "unknown expectation 'lots'; did you mean 'lost'?"),
+        (_HEAD + "[expect]\nlost = -1", "expectation lost = -1 is impossible"),
+        (_HEAD + "[expect]\np99_ms = 0", "is impossible"),
+        ("hours = 1e9", "outside 0 to 744"),
+        ("hours = 1\nbrokers = 1000", "brokers = 1000 is outside"),
+        ('hours = 1\nversion = 7', "version 7"),
+        ('hours = 1\nsite = "paris"', "no site file 'paris'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_played_is_refused_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(UserError) as raised:
+        load(text, "my.toml")
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def _every_fault() -> Scenario:
+    """Each kind of fault once, one after the other, with a press in the middle of each."""
+    town = town_of(site_of(Scenario(hours=1)), 2)
+    at_s, planned, touches = 12.0, [], []
+    for index, (name, kind) in enumerate(FAULTS.items()):
+        known = places(town, kind.place)
+        where = known[index % len(known)]
+        planned.append(Planned(name=name, where=where, at_s=at_s, until_s=at_s + 2.5))
+        touches.append(Touch(at_s=at_s + 1.2, pole=town.poles[index % len(town.poles)]))
+        at_s += 2.0
+    return Scenario(hours=(at_s + SETTLE_S + 10) / 3600, seed=5, brokers=2, fault=tuple(planned), press=tuple(touches))
+
+
+def test_every_fault_begins_and_ends_and_the_town_gets_well() -> None:
+    result = Run(_every_fault()).play()
+    assert not result.findings
+    assert {f"fault {name}" for name in FAULTS} <= result.visited
+    assert result.kinds == len(FAULTS)
+    assert result.presses > 50
+
+
+def test_the_same_scenario_twice_is_the_same_row_by_row() -> None:
+    whole = _every_fault()
+    cycle = Cycle(begin_s=0, heal_s=70, settle_s=70, end_s=75)
+    short = msgspec.structs.replace(whole, fault=whole.fault[:28], press=whole.press[:28], hours=0.01, cycle=(cycle,))
+    assert Run(short).play().digest == Run(short).play().digest
+
+
+def test_expectations_are_held_against_figures() -> None:
+    fault = Planned(name="agent-frozen", where="merlin", at_s=20, until_s=45)
+    press = Touch(at_s=15, pole="market-1")
+    expect = {"link_lost_within_s": 10.0, "p99_ms": 1.0, "presses_least": 2, "lost": 0.0}
+    result = Run(Scenario(hours=0.02, fault=(fault,), press=(press,), expect=expect)).play()
+    assert len(result.missed) == 2
+    assert result.missed[0].startswith("p99_ms = ")
+    assert result.missed[1] == "1 presses, expected 2 at least"
+    assert 5 < result.figures["link_lost_s"] <= 10
+
+
+def test_tables_are_recorded_row_by_row_and_put_back() -> None:
+    table, seen = points.TABLE, []
+    with recording(lambda *row: seen.append(row)):
+        point = points._Point()
+        for _ in range(2):
+            points.Points._move(point, points.HEARD)
+        with pytest.raises(KeyError):
+            points.TABLE["lost", "silence"]
+    assert seen == [("station point", "unknown", "heard"), ("station point", "present", "heard")]
+    assert points.TABLE is table
+    assert ("pole debounce", "trying", "enough") in all_rows()
