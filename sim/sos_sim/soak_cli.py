@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from xml.sax.saxutils import quoteattr
@@ -15,12 +18,13 @@ from sos_contract.site import find_site, read_site
 
 if TYPE_CHECKING:
     from sos_sim.play import Result
+    from sos_sim.scenario import Scenario
 
 SEEDS_MOST = 1_000_000
 JOBS_MOST = 256
 FINDINGS_SHOWN = 10
-# Rows of the timeline before and after a finding.
-ROWS_BEFORE, ROWS_AFTER = 40, 5
+# After a finding, to make its scenario small: a person waits for it, and most are small by then.
+SHRINK_S = 60.0
 
 SiteOption = Annotated[str, typer.Option("--site", help="Site file, or the name of one that comes along.")]
 
@@ -41,6 +45,12 @@ def soak(
     junit: Annotated[str, typer.Option(help="Write what came of it as JUnit XML.")] = "",
     site: SiteOption = "betong",
     jobs: Annotated[int, typer.Option(help="Processes; by default one a core.")] = 0,
+    bug: Annotated[
+        str, typer.Option(help="Plant this bug, which is to be found: the first finding ends it; 'help' lists them.")
+    ] = "",
+    out: Annotated[
+        str, typer.Option(help="Folder for a finding's small scenario and timeline; by default a temporary one.")
+    ] = "",
     show: Annotated[
         bool, typer.Option("--show", help="Print the scenario of the (first) seed and play nothing.")
     ] = False,
@@ -56,8 +66,11 @@ def soak(
     if scenario == "help":
         _list_scenarios()
         return
+    if bug == "help":
+        _list_bugs()
+        return
     if scenario:
-        _play_file(scenario, hours, junit, as_json)
+        _play_file(scenario, hours, junit, as_json, bug, out)
         return
     hours = hours or 1.0
     read_site(find_site(site))
@@ -68,7 +81,7 @@ def soak(
 
         typer.echo(dump(draw(chosen[0], hours, site)), nl=False)
         return
-    _campaign(chosen, hours, site, jobs, junit, as_json)
+    _campaign(chosen, hours, site, jobs, junit, as_json, bug, out)
 
 
 def _seeds(text: str) -> range:
@@ -89,22 +102,24 @@ def _check_hours(hours: float) -> None:
         raise UserError(f"--hours {hours:g} is outside 0 to {HOURS_MOST:g}")
 
 
-def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_json: bool) -> None:
+def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_json: bool, bug: str, out: str) -> None:
+    from sos_sim.bugs import planted
     from sos_sim.campaign import campaign, cores, run_seeds
+    from sos_sim.draw import draw
 
     def seen(result: Result) -> None:
         if result.broken:
             for finding in result.findings[:FINDINGS_SHOWN]:
                 typer.echo(f"seed {result.seed}: {finding}", err=True)
-            typer.echo(f"reproduce: {_again(result.seed, hours, site)}", err=True)
+            typer.echo(f"reproduce: {_again(result.seed, hours, site, bug)}", err=True)
 
-    alone = len(chosen) == 1
-    if alone:
-        summary = campaign(iter([_one(chosen[0], hours, site)]), 1, show=False, seen=lambda result: None)
-    else:
-        results = run_seeds(chosen, hours, site, jobs or cores())
-        summary = campaign(results, len(chosen), show=sys.stderr.isatty(), seen=seen)
-    lacking = summary.lacking()
+    results = run_seeds(chosen, hours, site, jobs or cores(), partial(planted, bug), stop_at_first=bool(bug))
+    show = sys.stderr.isatty() and len(chosen) > 1
+    summary = campaign(results, len(chosen), show=show, seen=seen)
+    if summary.bad:
+        first = min(summary.bad, key=lambda result: result.seed)
+        _write_up(draw(first.seed, hours, site), first, bug, out, f"seed-{first.seed}")
+    lacking = summary.lacking() if not bug else []
     demanded = summary.demanded()
     if not as_json:
         _tell(summary.line(), lacking, demanded)
@@ -118,27 +133,26 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
         raise typer.Exit(1)
 
 
-def _one(seed: int, hours: float, site: str) -> Result:
-    """One seed alone: its findings are told with what happened around them."""
-    from sos_sim.draw import draw
-    from sos_sim.play import Run
+def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str) -> None:
+    """The first finding of a run: its smallest scenario and its timeline, which is shown here, too."""
+    from sos_sim.findings import TEXT, write_up
 
-    run = Run(draw(seed, hours, site), keep=True)
-    result = run.play()
-    for finding in result.findings[:FINDINGS_SHOWN]:
-        typer.echo(f"seed {seed}: {finding}", err=True)
-    if result.findings:
-        first = min(result.findings, key=lambda finding: finding.at_us)
-        rows = run.trace.rows
-        index = next((i for i, row in enumerate(rows) if row.at_us > first.at_us), len(rows))
-        for row in rows[max(0, index - ROWS_BEFORE) : index + ROWS_AFTER]:
-            typer.echo(str(row)[:200], err=True)
-        typer.echo(f"reproduce: {_again(seed, hours, site)}", err=True)
-    return result
+    folder = Path(out or tempfile.mkdtemp(prefix="safezone-soak-")) / name
+    first = min(result.findings, key=lambda finding: finding.at_us)
+    until = time.monotonic() + SHRINK_S
+    write_up(
+        scenario,
+        first,
+        folder,
+        bug=bug,
+        enough=lambda: time.monotonic() > until,
+        tell=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo((folder / TEXT).read_text(encoding="utf-8"), err=True, nl=False)
 
 
-def _again(seed: int, hours: float, site: str) -> str:
-    named = "" if site == "betong" else f" --site {site}"
+def _again(seed: int, hours: float, site: str, bug: str) -> str:
+    named = ("" if site == "betong" else f" --site {site}") + (f" --bug {bug}" if bug else "")
     return f"safezone soak --seeds {seed}:{seed + 1} --hours {hours:g}{named}"
 
 
@@ -158,14 +172,23 @@ def _list_scenarios() -> None:
         typer.echo(f"{name:<24}{words_of(find_scenario(name))}")
 
 
-def _play_file(name: str, hours: float, junit: str, as_json: bool) -> None:
+def _list_bugs() -> None:
+    from sos_sim.bugs import BUGS
+
+    for name, bug in BUGS.items():
+        typer.echo(f"{name:<26}{bug.sentence}")
+
+
+def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out: str) -> None:
+    from sos_sim.bugs import planted
     from sos_sim.campaign import Summary
     from sos_sim.gallery import find_scenario, read_shortened
     from sos_sim.play import play
 
     path = find_scenario(name)
     scenario = read_shortened(name, hours)
-    result = play(scenario)
+    with planted(bug):
+        result = play(scenario)
     summary = Summary()
     summary.add(result)
     summary.wall_s = result.wall_s
@@ -181,7 +204,9 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool) -> None:
         _tell(summary.line() | figures, [], False)
     if failures:
         shorter = f" --hours {hours:g}" if hours else ""
-        typer.echo(f"reproduce: safezone soak --scenario {name}{shorter}", err=True)
+        typer.echo(f"reproduce: safezone soak --scenario {name}{shorter}{f' --bug {bug}' if bug else ''}", err=True)
+        if result.findings:
+            _write_up(scenario, result, bug, out, path.stem)
         raise typer.Exit(1)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sos_contract.errors import UserError
-from sos_sim.bugs import BUGS, find_bug
+from sos_sim.bugs import BUGS, find_bug, scenario_of
 from sos_sim.checkers import base
+from sos_sim.scenario import read_scenario
+from sos_sim.shrink import first_finding
 
 
 def test_there_are_enough_and_each_says_what_it_breaks() -> None:
@@ -25,6 +27,16 @@ def test_a_bug_is_there_while_planted_and_gone_afterwards(name: str) -> None:
         for swap, old in zip(swaps, before, strict=True):
             assert swap.get() is not old and swap.get() != old
     assert [swap.get() for swap in swaps] == before
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_is_found_in_its_scenario_and_nothing_without_it(name: str) -> None:
+    """Each scenario was made so that the bug shows whatever the seed's delays; it replays what the hunt once found."""
+    bug, scenario = BUGS[name], read_scenario(scenario_of(name))
+    with bug.planted():
+        found, _ = first_finding(scenario, lambda one: one.promise in bug.promises)
+    assert found is not None, f"no finding of {', '.join(bug.promises)}: {bug.sentence}"
+    assert first_finding(scenario)[0] is None, "without the bug all is well"
 
 
 def test_a_bug_is_taken_out_when_the_run_fails() -> None:

@@ -6,6 +6,9 @@ has thought of. ``safezone soak --bug NAME`` runs the zone with one; the product
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
 import sos_sim.world.zone  # noqa: F401 - a bug is planted in all that has been imported
 from sos_contract.errors import UserError
 from sos_contract.site import nearest
@@ -13,6 +16,16 @@ from sos_sim.bugs import agent, pole, station
 from sos_sim.bugs.plant import Bug
 
 BUGS: dict[str, Bug] = {bug.name: bug for bug in (*pole.BUGS, *agent.BUGS, *station.BUGS)}
+
+
+def planted(name: str) -> AbstractContextManager[None]:
+    """The bug of that name, in this process, until the end of a ``with`` block; no bug for an empty name."""
+    return find_bug(name).planted() if name else nullcontext()
+
+
+def scenario_of(name: str) -> Path:
+    """A small scenario in which that bug is found."""
+    return Path(__file__).parent / "scenarios" / f"{find_bug(name).name}.toml"
 
 
 def find_bug(name: str) -> Bug:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sos_agent.core import effects, events, supervision
@@ -12,12 +14,12 @@ from sos_agent.core.courier import Courier
 from sos_agent.core.intake import Intake
 from sos_agent.core.uptime import Uptime
 from sos_agent.edge import tables
-from sos_contract import topics
-from sos_contract.payloads import Identity
-from sos_sim.bugs.plant import Bug, Swap
+from sos_contract.payloads import Alarm, Identity, decode
+from sos_sim.bugs.plant import Bug, Swap, wherever, without_unique_index
 from sos_sim.world.disk import DiskWriter
 from sos_station.core.events import Message
-from sos_station.core.station import Station
+from sos_station.core.inbox import classify
+from sos_station.core.station import Settings, Station
 from sos_wire import messages
 
 FEW_NOTICES = 4
@@ -35,11 +37,11 @@ def _held_before_commit() -> list[Swap]:
 
 
 def _identity_again() -> list[Swap]:
-    take, given = Intake._press, [0]
+    take = Intake._press
 
     def renamed(self: Intake, pole: str, press: messages.Press, live: bool) -> None:
-        given[0] += 1
-        press.press = given[0] + 1_000_000
+        given = self.__dict__["given"] = self.__dict__.get("given", 1_000_000) + 1
+        press.press = given
         take(self, pole, press, live)
 
     return [Swap(Intake, "_press", renamed)]
@@ -70,18 +72,34 @@ def _service_from_puback() -> list[Swap]:
 
 
 def _retained_alarm() -> list[Swap]:
-    """Both ends: the agent has its alarms kept by the broker, and the station takes what was kept."""
-    publish, take = Context.publish, Station._message
+    """Both ends: the agent has its alarms kept by the broker, and the station takes what was kept for news."""
+    publish, take, begin = Context.publish, Station._message, Station.__init__
+    judge = classify  # by another name than the one that is swapped
+    kept: set[tuple[str, str, int, int]] = set()
 
-    def kept(self: Context, leaf: str, payload: Any, *, retain: bool = False) -> int:  # noqa: ANN401
+    def started(self: Station, settings: Settings) -> None:
+        kept.clear()
+        begin(self, settings)
+
+    def keep(self: Context, leaf: str, payload: Any, *, retain: bool = False) -> int:  # noqa: ANN401
         return publish(self, leaf, payload, retain=retain or leaf == "alarm")
 
     def taken(self: Station, event: Message, now_ms: int) -> list[Any]:
-        topic = topics.parse(event.topic)
-        alarm = topic is not None and topic.leaf == "alarm"
-        return take(self, Message(event.broker, event.topic, event.payload, event.retained and not alarm), now_ms)
+        alarm = decode(event.payload, Alarm) if event.retained and event.topic.endswith("/alarm") else None
+        if isinstance(alarm, Alarm):
+            kept.add((alarm.id.pole, alarm.id.incarnation, alarm.id.boot, alarm.id.press))
+            event = replace(event, retained=False)
+        return take(self, event, now_ms)
 
-    return [Swap(Context, "publish", kept), Swap(Station, "_message", taken)]
+    def news(known: Sequence[tuple[str, int, int]], alarm: Alarm) -> tuple[str, int]:
+        one = (alarm.id.pole, alarm.id.incarnation, alarm.id.boot, alarm.id.press)
+        if one in kept:
+            kept.remove(one)
+            return "new", -1
+        return judge(known, alarm)
+
+    return [Swap(Context, "publish", keep), Swap(Station, "_message", taken), Swap(Station, "__init__", started),
+            *wherever(classify, news), *without_unique_index()]  # fmt: skip
 
 
 def _eviction_by_notices() -> list[Swap]:
@@ -165,7 +183,7 @@ BUGS = (
         _service_from_puback),
     Bug("station-lost-late", "The agent waits 40 s for the station before it calls it lost.", ("lied",),
         lambda: [Swap(supervision, "STATION_LOST_MS", 40_000)]),
-    Bug("retained-alarm", "Alarms are retained by the broker, and the station takes what a broker kept.",
+    Bug("retained-alarm", "Alarms are retained by the broker, and the station takes what it kept for news.",
         ("lied", "duplicated", "forged"), _retained_alarm),
     Bug("eviction-by-notices", "An outbox with more than four notices makes room by the oldest alarm.",
         ("lost", "stuck"), _eviction_by_notices),

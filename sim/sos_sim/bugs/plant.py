@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sos_station.edge.schema import SCHEMA
+
 _OURS = ("sos_pole", "sos_wire", "sos_agent", "sos_station", "sos_contract", "sos_edge", "sos_sim")
 _ABSENT = object()
 
@@ -65,3 +67,9 @@ def wherever(old: Any, new: Any) -> list[Swap]:  # noqa: ANN401
         for name, value in list(vars(module).items())
         if value is old
     ]
+
+
+def without_unique_index() -> list[Swap]:
+    """The inbox itself would refuse a second alarm of the same content."""
+    index = "INDEX alarm_content"
+    return wherever(SCHEMA, SCHEMA.replace(f"CREATE UNIQUE {index}", f"CREATE {index}"))

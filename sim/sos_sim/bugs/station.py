@@ -9,7 +9,7 @@ from typing import Any
 from sos_contract import topics
 from sos_contract.payloads import Alarm, Receipt, State, decode, encode
 from sos_contract.stages import rank
-from sos_sim.bugs.plant import Bug, Swap, wherever
+from sos_sim.bugs.plant import Bug, Swap, wherever, without_unique_index
 from sos_station.core import desk, points
 from sos_station.core.desk import Move
 from sos_station.core.effects import AlarmStored, ChangeStage, Effect, ProveInbox, Publish, SetFault, StoreAlarm
@@ -17,7 +17,7 @@ from sos_station.core.events import Message
 from sos_station.core.inbox import Inbox, classify
 from sos_station.core.records import AlarmRow, Stamp, age_now_ms
 from sos_station.core.station import Station
-from sos_station.edge import schema, writes
+from sos_station.edge import writes
 
 
 def _receipt_before_commit() -> list[Swap]:
@@ -49,8 +49,7 @@ def _duplicates_anew() -> list[Swap]:
     def anew(_known: Any, _alarm: Alarm) -> tuple[str, int]:  # noqa: ANN401
         return "new", -1
 
-    without = schema.SCHEMA.replace("CREATE UNIQUE INDEX alarm_content", "CREATE INDEX alarm_content")
-    return [*wherever(classify, anew), *wherever(schema.SCHEMA, without)]
+    return [*wherever(classify, anew), *without_unique_index()]
 
 
 def _accept_covers_all() -> list[Swap]:

@@ -41,6 +41,10 @@ class Lanes:
             return self._of_fault(row.part, str(row.fields[0]))
         return row.part
 
+    def of_part(self, part: str) -> str:
+        """The lane of a part by itself: a point is its agent."""
+        return self._agents.get(part, part)
+
     def _of_fault(self, part: str, name: str) -> str:
         """Faults name places: a point, a broker's number, host>broker, the first pole of a line."""
         if name.startswith("wire-") and part in self._mates:

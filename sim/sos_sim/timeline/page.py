@@ -250,7 +250,7 @@ def _table(picture: Picture) -> Iterator[str]:
         number = f'<b style="background:{colour}">{event.number}</b> {event.press}'
         told.append((event.at_us, f"e{event.number}", number, event.lane, event.words))
     finding = picture.finding
-    told.append((finding.at_us, "found", "", finding.part, f"{finding.promise}: {picture.words}"))
+    told.append((finding.at_us, "found", "", picture.lane, f"{finding.promise}: {picture.words}"))
     for at_us, mark, number, lane, words in sorted(told, key=lambda one: one[0]):
         row = f'class="{mark}"' if mark in ("before", "found") else f'id="{mark}"'
         yield (

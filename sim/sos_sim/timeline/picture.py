@@ -15,7 +15,7 @@ from typing import Protocol
 
 from sos_contract.site import Site
 from sos_sim.timeline.bars import LOOK, Bar, bars_of
-from sos_sim.timeline.lanes import Lanes
+from sos_sim.timeline.lanes import OFFICERS, Lanes
 from sos_sim.timeline.words import Happening, happenings_of, plain
 from sos_sim.trace import Row
 
@@ -76,9 +76,11 @@ class Axis:
 
 @dataclass(slots=True)
 class Picture:
-    """``presses``: letter -> identity; ``left_out``: events that found no room; ``notes``: lines for the reader."""
+    """``lane``: of the finding; ``presses``: letter -> identity; ``left_out``: events that found no room; ``notes``:
+    lines for the reader."""
 
     finding: Finding
+    lane: str
     begin_us: int
     end_us: int
     lanes: list[str]
@@ -102,7 +104,7 @@ class Picture:
             known = letters.get(plain(found[1]))
             return f"press {known}" if known else found[0]
 
-        return re.sub(rf"(?:the )?(?:press )?({IDENTITY.pattern})", letter, self.finding.words)
+        return re.sub(rf"(?:the )?(?:alarm |press )?({IDENTITY.pattern})", letter, self.finding.words)
 
     def already(self) -> list[Bar]:
         """What stood already when the picture begins, but for lamps."""
@@ -129,10 +131,13 @@ def around(finding: Finding, rows: Sequence[Row], site: Site | None = None, note
         Event(number, what.at_us, what.lane, what.words, letters[number - 1]) for number, what in enumerate(kept, 1)
     ]
     bars = [bar for bar in bars_of(rows, lanes, begin_us, end_us) if lanes.may_matter(bar.lane, near)]
-    with_events = {event.lane for event in events} | {finding.part}
+    lane = OFFICERS if any(row.part == finding.part for row in rows if row.kind == "screen") else finding.part
+    lane = lanes.of_part(lane)
+    with_events = {event.lane for event in events} | {lane}
     bars = [bar for bar in bars if bar.kind != LOOK or bar.lane in with_events or not site]
-    shown = lanes.order([*(event.lane for event in events), *(bar.lane for bar in bars), finding.part])
-    return Picture(finding, begin_us, end_us, shown, events, bars, presses, len(told) - len(kept), list(notes))
+    shown = lanes.order([*(event.lane for event in events), *(bar.lane for bar in bars), lane])
+    left_out = len(told) - len(kept)
+    return Picture(finding, lane, begin_us, end_us, shown, events, bars, presses, left_out, list(notes))
 
 
 def _begin_us(finding: Finding, rows: Sequence[Row], named: Sequence[str]) -> int:

@@ -110,7 +110,7 @@ def _legend(picture: Picture, shown: list[Event], width: int) -> Iterator[str]:
     told = [(bar.from_us, "", bar.lane, bar.words) for bar in picture.already()]
     told += [(event.at_us, f"{event.press or '*'}{event.number}", event.lane, event.words) for event in shown]
     finding = picture.finding
-    told.append((finding.at_us, ">>>", finding.part, f"{finding.promise}: found here"))
+    told.append((finding.at_us, ">>>", picture.lane, f"{finding.promise}: found here"))
     for at_us, sign, lane, words in sorted(told, key=lambda one: one[0]):
         head = f"{sign:<4} {at_us / 1e6:>11.3f} s  {_name(lane):<{_NAME}} "
         yield from textwrap.wrap(head + words, width, subsequent_indent=" " * len(head), drop_whitespace=False)
