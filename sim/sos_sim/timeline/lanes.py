@@ -11,6 +11,7 @@ SCENARIO, OFFICERS, STATION = "scenario", "officers", "station"
 _AT_THE_AGENT = ("held", "pole_lost")  # their part is the point, whose agent it is
 _AT_THE_DESK = ("screen", "asked")
 _OURS = ("agent", "wire")
+_NOWHERE = {"station": STATION, "officer": OFFICERS}  # kinds of fault that name no place
 
 
 class Lanes:
@@ -47,7 +48,10 @@ class Lanes:
 
     def _of_fault(self, part: str, name: str) -> str:
         """Faults name places: a point, a broker's number, host>broker, the first pole of a line."""
-        if name.startswith("wire-") and part in self._mates:
+        of = name.partition("-")[0]
+        if part == "town" and of in _NOWHERE:
+            return _NOWHERE[of]
+        if of == "wire" and part in self._mates:
             return f"wire:{part}"
         if ">" in part:
             return f"path:{part}"

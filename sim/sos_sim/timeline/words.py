@@ -101,7 +101,7 @@ WORDS: dict[str, tuple[int, Callable[[Row], str]]] = {
     "point_lost": (-1, _lost),
     "pole_lost": (-1, _lost),
     "attack": (-1, lambda row: f"attack: {_joined(row)}"),
-    "phase": (-1, _joined),
+    "phase": (-1, lambda row: f"phase: {_joined(row)}"),
 }
 
 
