@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.agent.core_world import World, config
 
-from sos_agent.core import courier, effects, events, intake, notices, uptime
+from sos_agent.core import courier, effects, events, intake, lines, notices, uptime
 from sos_agent.core.context import Context
 from sos_agent.core.events import Contents, Started
 from sos_agent.core.lane import Lane
@@ -238,3 +238,23 @@ def test_a_status_that_is_none_is_counted() -> None:
     world.wake_poles()
     world.run(500)
     assert counts(world)["status_unknown"] >= 1
+
+
+def test_a_crowd_of_answers_does_not_push_out_the_one_that_the_lamp_waits_for() -> None:
+    """A flood of presses is closed with one key: of 200 stages at once the lamp's own came first, and was lost."""
+    world = ready(World())
+    newest = world.press()
+    world.until(lambda: world.stage(newest) == "received")
+    assert world.agent is not None and world.agent._run is not None
+    run = world.agent._run
+    closed = [replace_press(newest, press) for press in range(1_000, 1_200)]
+    for identity in (newest, *closed):
+        run.answers.say(identity, "closed")
+    answers = run.lines.poles["p1"].answers
+    assert answers[(newest.incarnation, newest.boot, newest.press), False] == "closed"
+    assert len(answers) == lines.ANSWERS_MOST
+    assert counts(world)["answer_crowded_out"] == 201 - lines.ANSWERS_MOST
+
+
+def replace_press(identity: Identity, press: int) -> Identity:
+    return Identity(identity.pole, identity.incarnation, identity.boot, press)

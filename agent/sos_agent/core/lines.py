@@ -77,6 +77,7 @@ class PoleEnd:
     service_due: bool = True  # in this session it was not told the present service
     # what is to be told: each press's first answer (*held*), and the latest stage after it
     answers: dict[tuple[Press, bool], str] = field(default_factory=dict)
+    lamp: Press | None = None  # the press that the pole's lamp shows, as far as we know
 
 
 class Lines:
@@ -109,15 +110,20 @@ class Lines:
             end.service_due = True
             end.due_ms = self._context.now_ms
 
-    def tell(self, pole: str, press: Press, stage: str) -> None:
+    def tell(self, pole: str, press: Press, stage: str, *, lamp: bool = False) -> None:
         """Tell a pole how far that press is; the latest stage takes the place of one that was not told yet, except
-        that *held* is always told: citizens and technicians see one light after the other."""
+        that *held* is always told: citizens and technicians see one light after the other. ``lamp``: it is the one
+        that the pole's lamp shows."""
         end = self.poles[pole]
+        if lamp:
+            end.lamp = press
         key = (press, stage == HELD)
         end.answers.pop(key, None)
         end.answers[key] = stage
         while len(end.answers) > ANSWERS_MOST:
-            del end.answers[next(iter(end.answers))]
+            # Closing a flood tells hundreds at once. A pole offers again what it still has; of what its lamp shows, and
+            # that is closed, nobody would speak again.
+            del end.answers[next(key for key in end.answers if key[0] != end.lamp)]
             self._context.counts["answer_crowded_out"] += 1
         end.due_ms = self._context.now_ms
 

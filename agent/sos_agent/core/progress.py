@@ -63,7 +63,9 @@ class Answers:
             stage = later(was, stage)
             self._newest[identity.pole] = (identity, stage)
         if identity.clash == self._clashes.get(_plain(identity), 0) and identity.pole in self._lines.poles:
-            self._lines.tell(identity.pole, (identity.incarnation, identity.boot, identity.press), stage)
+            press = (identity.incarnation, identity.boot, identity.press)
+            shown = known if known is not None else self._adrift.get(identity.pole, (None, ""))[0]
+            self._lines.tell(identity.pole, press, stage, lamp=shown == identity)
 
     def adrift(self, identity: Identity, stage: str) -> None:
         """That stage is told of an alarm which the outbox lacks: the disk that held it is lost, and the lamp may show
