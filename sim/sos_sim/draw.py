@@ -14,7 +14,7 @@ from sos_sim.faults.base import drawn
 from sos_sim.faults.button import BOUNCES
 from sos_sim.scenario import BROKERS_MOST, SETTLE_S, START_S, Cycle, Planned, Scenario, Touch, places, site_of, town_of
 
-PRESSES_PER_H = (240, 480, 960, 1800)
+PRESSES_PER_H = (300, 900, 2400, 6000)
 # How many of all faults a run has, and how often one of these begins.
 SHARE = (0.08, 0.15, 0.3, 0.5)
 FAULT_EVERY_S = (4.0, 40.0)
