@@ -44,6 +44,7 @@ PARTS = {
     "agent": Part(30, "seconds of idling", "the agent's memory, idle processor, start to armed"),
     "firmware": Part(1_000_000, "idle steps", "the pole's size, heap, and heap growth"),
     "outbox": Part(2_000, "alarms a way", "durable alarms a second"),
+    "virtual": Part(60, "virtual minutes", "the virtual town, quiet and under faults, beside SimPy and the live one"),
 }
 
 
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(PARTS)}; all of them by default.")] = "",
-    count: Annotated[int, typer.Option(min=0, max=MOST, help="Presses, rounds, seconds, steps or alarms.")] = 0,
+    count: Annotated[int, typer.Option(min=0, max=MOST, help="Of what the bench counts.")] = 0,
     as_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     folder: Annotated[str, typer.Option(help="Where the databases lie; on the disk that is to be measured.")] = "",
     into: Annotated[str, typer.Option(help="Markdown file whose table of this bench is replaced.")] = "",

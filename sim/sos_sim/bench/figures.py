@@ -41,14 +41,18 @@ Tell = Callable[[Figure], None]
 
 @dataclass(frozen=True)
 class Reach:
-    """At most so much of the unit (``most``), or so many times the floor (``times``), or both."""
+    """At most so much of the unit (``most``), at least so much (``least``), at most so many times the floor
+    (``times``): all that are given."""
 
     most: float | None = None
     times: float | None = None
+    least: float | None = None
 
     def words(self, unit: str) -> str:
-        """``<= 60 ms``, ``<= 1.5 x floor``."""
+        """``<= 60 ms``, ``<= 1.5 x floor``, ``>= 3000 x real time``."""
         parts = [f"<= {self.most:g} {unit}"] if self.most is not None else []
+        if self.least is not None:
+            parts.append(f">= {self.least:g} {unit}")
         if self.times is not None:
             parts.append(f"<= {self.times:g} x floor")
         return " and ".join(parts)
@@ -57,7 +61,7 @@ class Reach:
         """None where the reach is one of the ratio and there is no floor."""
         if self.times is not None and ratio is None:
             return None
-        fits = self.most is None or value <= self.most
+        fits = (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
         return fits and (self.times is None or (ratio is not None and ratio <= self.times))
 
 

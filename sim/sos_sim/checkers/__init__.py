@@ -34,7 +34,7 @@ class Checkers:
         self.screens = Screens(trace, self.findings, self.ledger)
         self.supervision = Supervision(trace, town, self.findings, self.reach)
         self.order = Order(trace, town, self.findings, self.ledger, self.reach)
-        self.memory = Memory(trace, ground, self.findings)
+        self.memory = Memory(trace, town, ground, self.findings)
         self.progress = Progress(trace, ground, self.findings, self.ledger)
 
     def finish(self, now_us: int) -> None:

@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from sos_sim.checkers.base import Findings, Ground
+from sos_sim.checkers.base import Findings, Ground, Town
 from sos_sim.trace import Row, Trace
 
 # Desk answers kept and refused alarms remembered: 1,024 each, the largest of the ordinary places.
 USUAL = 1_100
+# The station's faults: each kind of each pole.
+A_POLE = 16
 # The station's stores under way.
 LIMITS = {"_held": 5_000}
 MOST_OBJECTS = 50_000
@@ -56,7 +58,8 @@ def _attributes(thing: object) -> Iterator[tuple[str, Any]]:
 class Memory:
     """Looks at the end of each phase, when all has been seen."""
 
-    def __init__(self, trace: Trace, ground: Ground, findings: Findings) -> None:
+    def __init__(self, trace: Trace, town: Town, ground: Ground, findings: Findings) -> None:
+        self._usual = USUAL + A_POLE * len(town.poles)
         self._ground = ground
         self._findings = findings
         self.largest = 0
@@ -73,5 +76,5 @@ class Memory:
         for part, core in self._ground.cores():
             for path, size in sizes(core):
                 self.largest = max(self.largest, size)
-                if size > LIMITS.get(path.rsplit(".", 1)[-1], USUAL):
+                if size > LIMITS.get(path.rsplit(".", 1)[-1], self._usual):
                     self._findings.tell("stuck", now_us, f"{size} things in {path.lstrip('.')}: memory grows", part)

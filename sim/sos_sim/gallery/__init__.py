@@ -8,7 +8,7 @@ import msgspec
 
 from sos_contract.errors import UserError
 from sos_contract.site import nearest
-from sos_sim.scenario import START_S, Cycle, Scenario, read_scenario
+from sos_sim.scenario import START_S, Cycle, Scenario, Touch, read_scenario
 
 _FOLDER = Path(__file__).parent
 # Of the presses of a shortened scenario: repetitions are rounded, and some fall on a button that is held already.
@@ -53,13 +53,19 @@ def shortened(scenario: Scenario, hours: float) -> Scenario:
             name: int(bound * factor * _SURELY) if name == "presses_least" else bound
             for name, bound in scenario.expect.items()
         },
-        press=tuple(replace(one, at_s=at(one.at_s), times=max(1, round(one.times * factor))) for one in scenario.press),
+        press=tuple(_fewer(replace(one, at_s=at(one.at_s)), factor) for one in scenario.press),
         fault=tuple(replace(one, at_s=at(one.at_s), until_s=at(one.until_s)) for one in scenario.fault),
         cycle=tuple(
             Cycle(begin_s=at(one.begin_s), heal_s=at(one.heal_s), settle_s=at(one.settle_s), end_s=at(one.end_s))
             for one in scenario.cycle
         ),
     )
+
+
+def _fewer(touch: Touch, factor: float) -> Touch:
+    """As often, and so much less of it; a single one is not followed by the pause of many."""
+    times = max(1, round(touch.times * factor))
+    return msgspec.structs.replace(touch, times=times, every_s=touch.every_s if times > 1 else 1.0)
 
 
 def read_shortened(name: str, hours: float) -> Scenario:

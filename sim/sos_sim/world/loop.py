@@ -28,6 +28,11 @@ class Loop:
         """Whole milliseconds since the world began."""
         return self.now_us // 1000
 
+    @property
+    def events(self) -> int:
+        """Calls asked for since the world began."""
+        return self._number
+
     def at(self, due_us: int, call: Call) -> list[object]:
         """Call it then, or at once (behind what is due already) if that is past; the answer is for ``cancel``."""
         self._number = number = self._number + 1
