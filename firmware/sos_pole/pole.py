@@ -335,11 +335,11 @@ class Pole:
             self._set_fault(bit, on)
 
     def _keep_journal(self, now: int) -> None:
-        """Upkeep, only while nobody presses and the line is quiet; while presses wait only to make room for more."""
+        """Upkeep, only while nobody presses and the line is quiet; while an alarm goes on only to make room for more."""
         journal = self.journal
         if not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
             return
-        if self._alarm.entry is not None and not journal.entries:
+        if self._alarm.entry is not None and not journal.nearly_full():
             return
         if ticks_diff(now, self._heard_at) < QUIET_MS or not self.line.quiet(now):
             return

@@ -316,3 +316,19 @@ def test_shown_presses_arrive_whatever_happens(seed: int) -> None:
     assert shown <= set(got), "never lost"
     assert all(len(contents) == 1 for contents in got.values()), "the same message each time"
     assert not rig.pole.journal.entries
+
+
+def test_somebody_who_presses_on_and_on_finds_room_in_the_journal() -> None:
+    """While the lamp showed an alarm nothing was erased: the 494th of a child's presses, one a second, found no room."""
+    rig = in_service()
+    journal = rig.pole.journal
+    while not (journal.dirty and journal.slots() - journal.next < 8):
+        journal.release(journal.append(1, rig.pole.uptime_ms))
+    for _ in range(40):
+        rig.levels[0] = PRESSED
+        rig.run(100)
+        rig.levels[0] = IDLE
+        rig.run(900)
+        assert rig.pole.look == "received"
+    assert rig.names().count("pressed") == 40, "written down, each of them"
+    assert rig.agent is not None and len(rig.agent.presses()) == 40 and not journal.entries
