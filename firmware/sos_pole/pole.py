@@ -335,7 +335,7 @@ class Pole:
             self._set_fault(bit, on)
 
     def _keep_journal(self, now: int) -> None:
-        """Upkeep, only while nobody presses and the line is quiet; while an alarm goes on only to make room for more."""
+        """Upkeep, only while nobody presses and the line is quiet; while an alarm goes on only to make room."""
         journal = self.journal
         if not journal.due() or ticks_diff(now, self._kept_at) < REST_MS:
             return

@@ -319,7 +319,7 @@ def test_shown_presses_arrive_whatever_happens(seed: int) -> None:
 
 
 def test_somebody_who_presses_on_and_on_finds_room_in_the_journal() -> None:
-    """While the lamp showed an alarm nothing was erased: the 494th of a child's presses, one a second, found no room."""
+    """Nothing was erased while an alarm was shown: the 494th of a child's presses, one a second, found no room."""
     rig = in_service()
     journal = rig.pole.journal
     while not (journal.dirty and journal.slots() - journal.next < 8):
