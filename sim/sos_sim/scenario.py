@@ -36,7 +36,7 @@ EXPECTATIONS: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 
 
-class Touch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Touch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A finger on a button: from ``at_s`` for ``ms``, bouncing ``like`` a contact; ``times``, each ``every_s``."""
 
     at_s: float
@@ -48,7 +48,7 @@ class Touch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     every_s: float = 1.0
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A fault, where and when. ``with_``: its arguments."""
 
     name: str

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from safezone.cli import main
 from sos_agent.core import effects, events
@@ -24,7 +25,7 @@ SITE = read_site(find_site("betong"))
 
 def recorded(folder: Path, point: str, seconds: float, ail: Callable[[Wire], object]) -> Path:
     """What the agent of that point would have recorded of a cable that ails so."""
-    zone = Zone(SITE, 3, Trace())
+    zone = Zone(structs.replace(SITE, point=(SITE.find_point(point),)), 3, Trace())
     zone.start()
     assert zone.run_until(zone.in_service, 30)
     line = SITE.find_point(point).line[0]
