@@ -37,8 +37,9 @@ def register(app: typer.Typer) -> None:
 def soak(
     seeds: Annotated[str, typer.Option(help="A:B, from A up to but not B.")] = "",
     hours: Annotated[
-        float, typer.Option(help="Virtual hours of each run, at least; 1 by default. A scenario is shortened to them.")
-    ] = 0.0,
+        float | None,
+        typer.Option(help="Virtual hours of each run, at least; 1 by default. A scenario is shortened to them."),
+    ] = None,
     scenario: Annotated[
         str, typer.Option(help="Play this scenario instead: a file (TOML), or one that comes along; 'help' lists them.")
     ] = "",
@@ -61,7 +62,7 @@ def soak(
         raise UserError("either --seeds or --scenario, not both")
     if not 0 <= jobs <= JOBS_MOST:
         raise UserError(f"--jobs {jobs} is outside 0 to {JOBS_MOST}")
-    if hours:
+    if hours is not None:
         _check_hours(hours)
     if scenario == "help":
         _list_scenarios()
@@ -70,7 +71,7 @@ def soak(
         _list_bugs()
         return
     if scenario:
-        _play_file(scenario, hours, junit, as_json, bug, out)
+        _play_file(scenario, hours or 0.0, junit, as_json, bug, out)
         return
     hours = hours or 1.0
     read_site(find_site(site))
