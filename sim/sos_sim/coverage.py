@@ -38,7 +38,11 @@ _DEBOUNCE = "pole debounce"
 # On average over a campaign.
 KINDS_A_RUN, PRESSES_AN_HOUR = 3, 100
 # Rows that no life of a program can visit, and why.
-UNREACHABLE: dict[tuple[str, str, str], str] = {}
+UNREACHABLE: dict[tuple[str, str, str], str] = {
+    ("agent broker", "connecting", "overdue"): "the edge ends each attempt before: it is for one that forgot",
+    ("station broker", "connecting", "timeout"): "the edge ends each attempt before: it is for one that forgot",
+    ("pole debounce", "trying", "fault"): "the first bad sample ends the attempt, 100 ms before it makes a fault",
+}
 
 
 class _Recording(dict[Any, Any]):

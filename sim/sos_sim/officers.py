@@ -30,6 +30,8 @@ AT_ONCE = 3
 # A call that turns out to be none is closed unseen.
 CLOSED_UNSEEN = 0.08
 OLD_SCREENS = 8
+# Looks at one alarm's history, or at the faults, beside those at the list.
+CURIOUS = 0.1
 
 
 class Desk:
@@ -56,7 +58,10 @@ class Desk:
 
     def _look(self, terminal: TerminalNode) -> None:
         self._later(self._rng.uniform(*LOOK_S) if self._open else IDLE_S, terminal)
-        if not terminal.busy:
+        if self._rng.random() < CURIOUS and not terminal.busy:
+            number = self._rng.choice(sorted(self._open)) if self._open else 1
+            terminal.ask(*self._rng.choice((("show", number), ("notices", ""))))
+        elif not terminal.busy:
             terminal.ask("list", then=partial(self._listed, terminal), by_incident=True, limit=50)
 
     def _listed(self, terminal: TerminalNode, answer: DeskAnswer | None) -> None:

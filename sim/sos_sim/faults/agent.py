@@ -13,7 +13,10 @@ from sos_station.core import effects as station_effects
 
 AGENT_EFFECTS: tuple[type, ...] = agent_effects.Effect.__args__
 STATION_EFFECTS: tuple[type, ...] = station_effects.Effect.__args__
-_RELEASE_JUMP_MS = 3_600_000
+_AT_STARTS = (
+    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "Log", "StoreBoot",
+    "StoreTimebase", "FetchReceipted",
+)  # fmt: skip
 
 
 class Programs(Fault):
@@ -58,7 +61,7 @@ class Crashes(Programs):
     knobs: ClassVar[dict[str, Knob]] = {"effect": ("Publish",), "after": (0, 6), "times": (1, 3)}
 
     def begin(self) -> None:
-        self._left = int(self.number("after"))
+        self._left = 0 if self._starts() else int(self.number("after"))
         self._times = int(self.number("times"))
         self._mine = self._crash_here
         self.program.crash_at = self._mine
@@ -68,7 +71,7 @@ class Crashes(Programs):
             self.field.loop.after(RESTART_US, lambda: self.field.let(self.part, self))
 
     def _starts(self) -> bool:
-        return self.word("effect") in ("Ready", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "Log")
+        return self.word("effect") in _AT_STARTS
 
     def _crash_here(self, effect: object) -> bool:
         if type(effect).__name__ != self.word("effect") or self._times <= 0:

@@ -81,7 +81,33 @@ class _Loop(Fault):
         self.field.vacate(self.where, self)
 
 
-class ButtonCut(_Loop):
+class _Wire(_Loop):
+    """Begins at once, or some milliseconds into the next touch."""
+
+    knobs: ClassVar[dict[str, Knob]] = {"when": ("at once", "in a touch"), "after_ms": (1, 40)}
+
+    def begin(self) -> None:
+        self._over = False
+        if self.word("when") == "at once":
+            super().begin()
+        else:
+            self.field.on_touch(self.where, self, self._touched)
+
+    def _touched(self) -> None:
+        self.field.on_touch(self.where, self, None)
+        self.field.loop.after(int(self.number("after_ms") * _MS_US), self._break)
+
+    def _break(self) -> None:
+        if not self._over:
+            super().begin()
+
+    def end(self) -> None:
+        self._over = True
+        self.field.on_touch(self.where, self, None)
+        super().end()
+
+
+class ButtonCut(_Wire):
     """The wire to the button is cut: a fault that is told, never a press, and no service at that pole."""
 
     name = "button-cut"
@@ -89,7 +115,7 @@ class ButtonCut(_Loop):
     lasts_s = (0.05, 40.0)
 
 
-class ButtonShort(_Loop):
+class ButtonShort(_Wire):
     """The wire to the button is shorted: a fault that is told, never a press, and no service at that pole."""
 
     name = "button-short"
@@ -97,8 +123,22 @@ class ButtonShort(_Loop):
     lasts_s = (0.05, 40.0)
 
 
-class ButtonStuck(_Loop):
-    """The contact closes and stays closed. That it closed is one press; that it stays is a fault after a minute."""
+class _Stuck(_Loop):
+    """Ends by being released, or by a cut of the wire before that."""
+
+    knobs: ClassVar[dict[str, Knob]] = {"ends": ("released", "cut")}
+
+    def end(self) -> None:
+        if self.word("ends") == "released":
+            super().end()
+            return
+        self.field.pole(self.where).loop_level(0, OPEN)
+        self.field.loop.after(500 * _MS_US, super().end)
+
+
+class ButtonStuck(_Stuck):
+    """The contact closes and stays closed. That it closed is one press; that it stays is a fault after a minute. It is
+    released, or its wire is cut."""
 
     name = "button-stuck"
     level = PRESSED
@@ -106,7 +146,7 @@ class ButtonStuck(_Loop):
     often = 0.5
 
 
-class ButtonClosedAtStart(_Loop):
+class ButtonClosedAtStart(_Stuck):
     """The contact is closed while the pole starts: it must count only once it has been released."""
 
     name = "button-closed-at-start"
