@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,20 +37,18 @@ class LiveZone(Watch):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="live zone", daemon=True)
         self._thread.start()
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._end_thread)
             self.zone = self.ask(lambda: self._start(site, folder))
-        except BaseException:
-            self._end_thread()
-            raise
+            undo.pop_all()
 
     async def _start(self, site: Site, folder: Path) -> Zone:
         folder.mkdir(parents=True)
         zone = Zone(site, folder)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(zone.stop)
             await zone.start()
-        except BaseException:
-            await zone.stop()
-            raise
+            undo.pop_all()
         for name, pole in zone.poles.items():
             pole.subscribe(self._seen)
             self._seen(Change(name, "look", pole.look, time.monotonic()))
