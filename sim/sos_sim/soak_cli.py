@@ -75,7 +75,7 @@ def soak(
         return
     hours = hours or 1.0
     read_site(find_site(site))
-    chosen = _seeds(seeds or "0:10")
+    chosen = _seeds(seeds or ("0:200" if bug else "0:10"))
     if show:
         from sos_sim.draw import draw
         from sos_sim.scenario import dump
