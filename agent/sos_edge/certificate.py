@@ -1,7 +1,8 @@
 """What we need to know of our own certificate: the name it gives us, and until when.
 
-Python's ``ssl`` tells nothing of a certificate that it sends, and a library that could costs an agent 8 MB. So here are the few steps through its DER (X.690) to the two fields (RFC 5280, 4.1). Whether the certificate is
-good is for the peer to say; nothing is trusted because of what is read here.
+Python's ``ssl`` tells nothing of a certificate that it sends, and a library that could costs an agent 8 MB. So here are
+the few steps through its DER (X.690) to the two fields (RFC 5280, 4.1). Whether the certificate is good is for the peer
+to say; nothing is trusted because of what is read here.
 """
 
 from __future__ import annotations

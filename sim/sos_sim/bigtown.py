@@ -34,4 +34,3 @@ def _point(number: int, numbers: range) -> Point:
     row, column = divmod(number - 1, _ACROSS)
     place = Place(lat=round(_LAT + row * _STEP, 4), lon=round(_LON + column * _STEP, 4), approximate=True)
     return Point(id=f"point-{number}", name=Name(th=f"จุด {number}", en=f"Point {number}"), place=place, line=(line,))
-
