@@ -15,8 +15,8 @@ from sos_sim.trace import Row, Trace
 
 # Desk answers kept and refused alarms remembered: 1,024 each, the largest of the ordinary places.
 USUAL = 1_100
-# The station's faults: each kind of each pole.
-A_POLE = 16
+# The station's faults, each kind of each pole; and all objects that it has of one.
+A_POLE, OBJECTS_A_POLE = 16, 200
 # The station's stores under way.
 LIMITS = {"_held": 5_000}
 MOST_OBJECTS = 50_000
@@ -24,11 +24,11 @@ MOST_OBJECTS = 50_000
 _OURS = ("sos_pole", "sos_wire", "sos_agent", "sos_station")
 
 
-def sizes(core: object) -> Iterator[tuple[str, int]]:
+def sizes(core: object, most: int = MOST_OBJECTS) -> Iterator[tuple[str, int]]:
     """All containers within ``core``: the path of attributes to it, and how many things are in it."""
     seen: set[int] = set()
     todo: list[tuple[str, object]] = [("", core)]
-    for _ in range(MOST_OBJECTS):
+    for _ in range(most):
         if not todo:
             return
         path, thing = todo.pop()
@@ -43,7 +43,7 @@ def sizes(core: object) -> Iterator[tuple[str, int]]:
             todo += [(path + "[]", value) for value in thing]
         elif type(thing).__module__.startswith(_OURS):
             todo += [(f"{path}.{name}", value) for name, value in _attributes(thing)]
-    yield "(objects)", MOST_OBJECTS
+    yield "(objects)", most
 
 
 def _attributes(thing: object) -> Iterator[tuple[str, Any]]:
@@ -60,6 +60,7 @@ class Memory:
 
     def __init__(self, trace: Trace, town: Town, ground: Ground, findings: Findings) -> None:
         self._usual = USUAL + A_POLE * len(town.poles)
+        self._most = MOST_OBJECTS + OBJECTS_A_POLE * len(town.poles)
         self._ground = ground
         self._findings = findings
         self.largest = 0
@@ -74,7 +75,7 @@ class Memory:
 
     def _look(self, now_us: int) -> None:
         for part, core in self._ground.cores():
-            for path, size in sizes(core):
+            for path, size in sizes(core, self._most):
                 self.largest = max(self.largest, size)
                 if size > LIMITS.get(path.rsplit(".", 1)[-1], self._usual):
                     self._findings.tell("stuck", now_us, f"{size} things in {path.lstrip('.')}: memory grows", part)
