@@ -138,6 +138,8 @@ class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     inbox: str
     high_water: int  # commits of that inbox so far; smaller than before: restored from an older copy
+    run: str = ""  # of the station program, new at each of its starts; empty from a release before
+    opened: int = 0  # the high water when that run began: smaller than one heard before, although it rose meanwhile
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

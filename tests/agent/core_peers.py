@@ -116,6 +116,8 @@ class StationTwin:
     up: bool = True
     deaf: bool = False
     commits: int = 0
+    run: str = ""
+    opened: int = 0
     alarms: dict[Identity, str] = field(default_factory=dict)
     seen: list[Alarm] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
@@ -144,7 +146,10 @@ class StationTwin:
         elif leaf == "probe":
             probe = payloads.decode(payload, Probe)
             assert isinstance(probe, Probe)
-            answer = ProbeAnswer(session=probe.session, number=probe.number, inbox=self.inbox, high_water=self.commits)
+            answer = ProbeAnswer(
+                session=probe.session, number=probe.number, inbox=self.inbox, high_water=self.commits,
+                run=self.run, opened=self.opened,
+            )  # fmt: skip
             yield "probe_answer", answer
         elif leaf == "progress_query":
             query = payloads.decode(payload, ProgressQuery)

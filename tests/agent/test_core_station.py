@@ -245,8 +245,9 @@ def with_received(count: int) -> tuple[World, list[Identity]]:
     return world, presses
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_a_station_restored_from_yesterday_is_given_what_it_lacks(closed: bool) -> None:
+@pytest.mark.parametrize(("closed", "grown"), [(False, False), (True, False), (True, True)])
+def test_a_station_restored_from_yesterday_is_given_what_it_lacks(closed: bool, grown: bool) -> None:
+    """``grown``: what other points offered has driven the copy past what it once was, before this point asks."""
     world, presses = with_received(5)
     if closed:
         for press in presses:
@@ -256,7 +257,8 @@ def test_a_station_restored_from_yesterday_is_given_what_it_lacks(closed: bool) 
     world.station.up = False
     world.run(20_000)
     yesterday = dict(list(world.station.alarms.items())[:2])
-    world.station.alarms, world.station.commits = yesterday, 3
+    world.station.alarms, world.station.commits = yesterday, 10_000 if grown else 3
+    world.station.run, world.station.opened = "b", 3
     world.station_comes_back()
     world.until(lambda: set(world.station.alarms) == set(presses), 10_000)
     world.until(lambda: not world.store.waiting(), 5_000)

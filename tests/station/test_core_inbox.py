@@ -209,6 +209,25 @@ def test_a_restored_copy_shows_by_its_high_water_and_takes_what_it_lacks() -> No
     assert [found.id.press for found in world.alarms()] == [1, 2]
 
 
+def test_a_restored_copy_that_has_grown_shows_by_where_it_began() -> None:
+    # What other points offered made an older copy's high water higher than it had ever been, before one point asked.
+    world = World()
+    world.probe(number=1)
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    world.disk.backup(copy)
+    world.send("alarm", alarm(1))
+    world.probe(number=2)
+    high, run = (answer := world.told("probe_answer", ProbeAnswer)[-1]).high_water, answer.run
+    world.disk = copy
+    world.entropy = bytes(32)
+    world.start()
+    for number in range(3, 9):
+        world.probe(number=number, point="market")
+    world.probe(number=9)
+    answer = world.told("probe_answer", ProbeAnswer)[-1]
+    assert answer.opened < high < answer.high_water and answer.run != run
+
+
 def test_a_long_query_is_answered_in_parts() -> None:
     world = World()
     world.send("alarm", alarm(3))

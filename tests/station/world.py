@@ -69,6 +69,7 @@ class World:
     quality: Any = "synced"
     timebase: str = "boot-1"
     inbox: str = "inbox-1"
+    entropy: bytes = bytes(range(32))
     slow_disk: bool = False
     full_disk: bool = False
     answering: bool = True  # brokers take connections
@@ -92,7 +93,7 @@ class World:
         self.stores.clear()
         self._queue.clear()
         self.handle(ev.Clock(self.wall_ms, self.quality))
-        self.handle(ev.Started(bytes(range(32)), self.inbox, self.timebase))
+        self.handle(ev.Started(self.entropy, self.inbox, self.timebase))
 
     # --- time
 

@@ -64,6 +64,7 @@ class Supervision:
         self.service = SERVICE.first
         self.inbox = ""  # incarnation of the station's inbox, as the last answer told
         self._high_water = 0
+        self._run = ""  # of the station program
         self._station_session = ""  # as its state last told
         self._number = 0
         self._probes: dict[int, _Sent] = {}
@@ -105,13 +106,15 @@ class Supervision:
             del self._probes[number]  # answers come in order; what the older ones could tell is known now
         self._brokers.answered(sent.at_ms)
         self.good_ms = max(self.good_ms, sent.at_ms)
-        other = bool(self.inbox) and (answer.inbox != self.inbox or answer.high_water < self._high_water)
+        # An older copy may have grown past what we heard before we ask again: then only its beginning gives it away.
+        high_water = answer.high_water if answer.run == self._run else min(answer.high_water, answer.opened)
+        other = bool(self.inbox) and (answer.inbox != self.inbox or high_water < self._high_water)
         if other:
             self._context.log(
                 "warning", "the station's inbox is another one, or an older copy; offering it what it lacks",
                 inbox=answer.inbox, high_water=answer.high_water, was=self._high_water,
             )  # fmt: skip
-        self.inbox, self._high_water = answer.inbox, answer.high_water
+        self.inbox, self._high_water, self._run = answer.inbox, answer.high_water, answer.run
         if self._context.now_ms < self.good_ms + STATION_LOST_MS:
             self._step("answered")
         if other:

@@ -133,6 +133,8 @@ class Inbox:
     def __init__(self, station: str, poles: dict[str, str]) -> None:
         """``poles``: point of each pole of the site."""
         self.incarnation = ""
+        self.run = ""
+        self._opened: int | None = None  # high water before this run's first commit
         self.counts: Counter[str] = Counter()
         self._station = station
         self._poles = poles
@@ -239,6 +241,8 @@ class Inbox:
 
     def committed(self, results: Sequence[tuple[StoreEffect, Outcome]], high_water: int) -> list[Effect]:
         """Step 8's promise: these are on disk, so say it. One receipt a point for all that shared the commit."""
+        if self._opened is None:
+            self._opened = high_water - len(results)  # each of them counts one
         alarms: dict[tuple[str, str], list[Identity]] = {}
         notices: dict[tuple[str, str, str], list[int]] = {}
         answers: list[Effect] = []
@@ -279,8 +283,9 @@ class Inbox:
 
     def _answer_probe(self, effect: ProveInbox, high_water: int) -> Effect:
         answer = ProbeAnswer(
-            session=effect.session, number=effect.number, inbox=self.incarnation, high_water=high_water
-        )
+            session=effect.session, number=effect.number, inbox=self.incarnation, high_water=high_water,
+            run=self.run, opened=self._opened or 0,
+        )  # fmt: skip
         return self._to_point(effect.broker, effect.point, "probe_answer", answer)
 
     def _to_point(self, broker: str, point: str, leaf: str, payload: Receipt | Progress | ProbeAnswer) -> Effect:
