@@ -202,6 +202,8 @@ class Board:
             self.flash.ioctl(6, 0)
             print("heard", len(self.uart.read() or b""))
         return True
+    def due_ms(self, now):
+        return 1000
 def build():
     return Board(), None
 """

@@ -91,11 +91,12 @@ def test_lanes_count_beyond_65535() -> None:
         assert pole.send(LIVE, number.to_bytes(4, "little"))
         if number % 4 < 3:
             continue
-        for source, end in ((pole, zone.agent), (agent, zone.poles[0])):  # the cable itself is not what is tested
+        # The cable itself is not what is tested.
+        for source, line, link in ((pole, zone.agent.line, agent), (agent, zone.poles[0].line, pole)):
             zone.cable.now += 15
             while (wire := source.poll(zone.now, zone.now)) is not None:
-                for frame in end.line.feed(wire, zone.now):
-                    end.link.receive(frame, zone.now)
+                for frame in line.feed(wire, zone.now):
+                    link.receive(frame, zone.now)
             zone.cable.now += 15
         for _lane, payload, _uptime in agent.take():
             assert int.from_bytes(payload, "little") == taken
