@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Tests wait on timers and processes more than they compute: twice the cores keeps two cores busy.
 WORKERS ?= 4
 
-.PHONY: help setup sim test lint bench firmware lock wheel clean
+.PHONY: help setup sim test lint soak bench firmware lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -27,6 +27,17 @@ test: lint ## ruff, mypy, pytest
 	$(PY) -m pytest -q -n $(WORKERS) --dist loadgroup -o cache_dir=$$cache || { \
 	  echo "make test: failed beside others; once more, alone:"; \
 	  $(PY) -m pytest -q --last-failed --last-failed-no-failures none -o cache_dir=$$cache; }
+
+# 100 seeds of an hour are some 100,000 presses, a tenth of the campaign that FIGURES.md tells of.
+SEEDS ?= 0:100
+BUG_SEEDS ?= 0:200
+soak: setup ## A long campaign on virtual time, then the hunt for every planted bug
+	.venv/bin/safezone soak --seeds $(SEEDS) --hours 1
+	@for bug in $$(.venv/bin/safezone soak --list-bugs); do \
+	  .venv/bin/safezone soak --seeds $(BUG_SEEDS) --hours 0.5 --bug $$bug >.venv/cache/hunt 2>&1; \
+	  [ $$? = 1 ] || { echo "$$bug: not found"; tail -3 .venv/cache/hunt; exit 1; }; \
+	  echo "$$bug: $$(grep -m1 '^seed ' .venv/cache/hunt)"; \
+	done
 
 bench: setup ## The figures, each beside its floor
 	.venv/bin/safezone bench

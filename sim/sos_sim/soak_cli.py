@@ -49,6 +49,9 @@ def soak(
     bug: Annotated[
         str, typer.Option(help="Plant this bug, which is to be found: the first finding ends it; 'help' lists them.")
     ] = "",
+    list_bugs: Annotated[
+        bool, typer.Option("--list-bugs", help="Name the bugs that can be planted, one a line.")
+    ] = False,
     out: Annotated[
         str, typer.Option(help="Folder for a finding's small scenario and timeline; by default a temporary one.")
     ] = "",
@@ -58,6 +61,9 @@ def soak(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Play the virtual town with faults drawn from seeds; exit 1 if a promise was broken."""
+    if list_bugs:
+        _list_bugs(as_json)
+        return
     if scenario and seeds:
         raise UserError("either --seeds or --scenario, not both")
     if not 0 <= jobs <= JOBS_MOST:
@@ -68,7 +74,7 @@ def soak(
         _list_scenarios()
         return
     if bug == "help":
-        _list_bugs()
+        _explain_bugs()
         return
     if scenario:
         _play_file(scenario, hours or 0.0, junit, as_json, bug, out)
@@ -173,7 +179,14 @@ def _list_scenarios() -> None:
         typer.echo(f"{name:<24}{words_of(find_scenario(name))}")
 
 
-def _list_bugs() -> None:
+def _list_bugs(as_json: bool) -> None:
+    from sos_sim.bugs import BUGS
+
+    for name in BUGS:
+        typer.echo(json.dumps({"bug": name}) if as_json else name)
+
+
+def _explain_bugs() -> None:
     from sos_sim.bugs import BUGS
 
     for name, bug in BUGS.items():

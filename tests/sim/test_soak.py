@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from safezone.cli import main
+from sos_sim.bugs import BUGS
 from sos_sim.campaign import Summary
 from sos_sim.play import Result
 
@@ -68,3 +69,11 @@ def test_a_campaign_says_what_it_did_not_visit_and_is_held_to_it_only_when_long(
     summary.add(Result(2, [], {"lost": 1}, presses=10, virtual_s=3.6e6, kinds=1))
     assert summary.demanded()
     assert summary.line()["lost"] == 1
+
+
+def test_bugs_are_named_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A script hunts them all with these words and no others."""
+    assert main(["soak", "--list-bugs"]) == 0
+    assert capsys.readouterr().out.split("\n") == [*BUGS, ""]
+    assert main(["soak", "--list-bugs", "--json"]) == 0
+    assert [json.loads(line)["bug"] for line in capsys.readouterr().out.splitlines()] == list(BUGS)
