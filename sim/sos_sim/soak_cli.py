@@ -165,7 +165,7 @@ def _again(seed: int, hours: float, site: str, bug: str) -> str:
 
 def _tell(line: dict[str, int | float], lacking: list[str], demanded: bool) -> None:
     for name, value in line.items():
-        typer.echo(f"{name:<12}{value}")
+        typer.echo(f"{name:<16}{value}")
     if lacking:
         typer.echo(f"not visited{' (and it should have been)' if demanded else ''}: {len(lacking)}")
         for words in lacking[: None if demanded else FINDINGS_SHOWN]:
