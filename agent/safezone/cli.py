@@ -23,6 +23,7 @@ _PARTS = {
     "alarms": "sos_station.cli",
     "sim": "sos_sim.cli",
     "soak": "sos_sim.soak_cli",
+    "chaos": "sos_sim.chaos_cli",
     "bench": "sos_sim.bench.cli",
     "site": "safezone.site_cli",
 }

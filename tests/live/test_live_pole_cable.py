@@ -16,6 +16,7 @@ from sos_contract.errors import SafezoneError
 from sos_sim.live.pair import Pair
 from sos_sim.live.pole_host import LivePole
 from sos_sim.live.port import Port
+from sos_sim.live.spoil import Spoil
 from sos_sim.live.wire import Cable
 
 pytestmark = pytest.mark.live
@@ -148,7 +149,7 @@ def test_a_press_on_a_cut_and_noisy_cable_arrives_once(tmp_path: Path) -> None:
             await b.pole.press(200)
             await asyncio.sleep(1.5)
             assert not peer.presses
-            b.cable.up.noise = b.cable.down.noise = 0.003  # one frame in five is spoilt
+            b.cable.weather(Spoil(noise=0.003))  # one frame in five is spoilt
             b.cable.mend()
             await b.pole.wait_look("received", 8)
             await asyncio.sleep(1.0)

@@ -35,7 +35,7 @@ def find_mosquitto() -> str:
     places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which("mosquitto", path=places)
     if not found:
-        raise SafezoneError("no mosquitto here, and the figures need a real broker: sudo apt-get install mosquitto")
+        raise SafezoneError("no mosquitto here, and this needs a real broker: sudo apt-get install mosquitto")
     return found
 
 
@@ -72,22 +72,22 @@ class Mosquitto:
         self._tls = tls
         self.port = free_port()
         self.url = f"{'mqtts' if tls else 'mqtt'}://{_HOST}:{self.port}"
-        self._child = Child("mosquitto", [find_mosquitto(), "-c", str(folder / "mosquitto.conf")], folder / "log")
+        self.child = Child("mosquitto", [find_mosquitto(), "-c", str(folder / "mosquitto.conf")], folder / "log")
 
     async def start(self) -> None:
         """Comes back when it listens."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "mosquitto.conf").write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
-        await self._child.start()
+        await self.child.start()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_TIMEOUT_S):
-                while self._child.running:
+                while self.child.running:
                     with contextlib.suppress(OSError):
                         _, writer = await asyncio.open_connection(_HOST, self.port)
                         writer.close()
                         return
                     await asyncio.sleep(0.01)
-        raise SafezoneError(f"mosquitto does not listen: {self._child.last_words()}")
+        raise SafezoneError(f"mosquitto does not listen: {self.child.last_words()}")
 
     def _lines(self) -> list[str]:
         # Nagle's algorithm costs 35 ms at p99 even on the loopback.
@@ -101,4 +101,4 @@ class Mosquitto:
         return lines
 
     async def stop(self) -> None:
-        await self._child.stop()
+        await self.child.stop()

@@ -36,8 +36,13 @@ def localise(site: Site, folder: Path, broker: str) -> Site:
         )
         for point in site.point
     )
-    station = msgspec.structs.replace(site.station, brokers=(broker,), data=str(folder / "station"), tls=None)
-    return msgspec.structs.replace(site, keys="keys.toml", station=station, point=points)
+    station = msgspec.structs.replace(site.station, data=str(folder / "station"), tls=None)
+    return reached(msgspec.structs.replace(site, keys="keys.toml", station=station, point=points), broker)
+
+
+def reached(site: Site, broker: str) -> Site:
+    """``site`` as a program has it whose way to the broker is that URL."""
+    return msgspec.structs.replace(site, station=msgspec.structs.replace(site.station, brokers=(broker,)))
 
 
 def write(site: Site, folder: Path) -> tuple[Path, dict[str, bytes]]:

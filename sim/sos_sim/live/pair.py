@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
+from sos_sim.live.spoil import Delay, Spoil, Talker, noise
 from sos_sim.live.timing import Alarm
 
 BITS_A_BYTE = 10  # start, eight, stop
@@ -33,6 +36,7 @@ class _End:
     """One end of a pair."""
 
     hear: Hear
+    frames: Talker
     talks: deque[_Burst] = field(default_factory=deque)
     deaf: bool = False
     mute: bool = False
@@ -41,22 +45,46 @@ class _End:
 class Pair:
     """A pair of wires. Bytes of two talkers that overlap are spoilt for everybody; a talker does not hear meanwhile.
 
-    ``echo``: it hears itself, as many RS-485 adapters do. ``noise``: the chance of each byte to be spoilt.
+    ``echo``: it hears itself, as many RS-485 adapters do. ``noise``: the chance of each byte to be spoilt; ``spoil``
+    has what else can happen to them.
     """
 
     def __init__(self, baud: int, *, echo: bool = False, noise: float = 0.0, seed: int = 0) -> None:
         self.echo = echo
-        self.noise = noise
+        self.spoil = Spoil(noise=noise)
         self.collisions = 0
         self._byte_s = BITS_A_BYTE / baud
         self._random = random.Random(seed)
         self._ends: dict[str, _End] = {}
         self._alarm = Alarm(self._ring)
         self._due = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._late = Delay(self._loop.call_later, time.monotonic)
+        self._burst: asyncio.TimerHandle | None = None
 
     def join(self, name: str, hear: Hear) -> None:
         """An end of the pair; ``hear`` gets what the others say. Joining again replaces it."""
-        self._ends[name] = _End(hear)
+        self._ends[name] = _End(hear, Talker(self._random))
+
+    def weather(self, spoil: Spoil) -> None:
+        """From now on that happens to what is said; noise from nowhere comes by itself."""
+        self.spoil = spoil
+        self._next_burst()
+
+    def _next_burst(self) -> None:
+        if self._burst is not None:
+            self._burst.cancel()
+            self._burst = None
+        if self.spoil.bursts_per_s > 0:
+            wait_s = self._random.expovariate(self.spoil.bursts_per_s)
+            self._burst = self._loop.call_later(wait_s, self._make_noise)
+
+    def _make_noise(self) -> None:
+        data = noise(self._random)
+        for end in list(self._ends.values()):
+            if not end.deaf:
+                end.hear(data)
+        self._next_burst()
 
     def cut(self, name: str, *, deaf: bool = True, mute: bool = True) -> None:
         """That end's wire is cut: nothing in, nothing out."""
@@ -68,6 +96,7 @@ class Pair:
 
     def close(self) -> None:
         """Stop; what is under way is lost."""
+        self.weather(Spoil())
         self._alarm.close()
         self._ends.clear()
 
@@ -103,7 +132,7 @@ class Pair:
     def _ring(self) -> None:
         self._due = 0.0
         now = time.monotonic()
-        arrived: list[tuple[float, str, int]] = []
+        arrived: list[tuple[float, str, bytes]] = []
         for name, end in self._ends.items():
             for burst in end.talks:
                 while burst.taken < len(burst.data):
@@ -111,7 +140,8 @@ class Pair:
                     if until > now:
                         break
                     if not end.mute:
-                        arrived.append((until, name, self._value(name, burst, until)))
+                        value = self._value(name, burst, until)
+                        arrived.append((until, name, end.frames.through(value, self.spoil)))
                     burst.taken += 1
         arrived.sort(key=lambda byte: byte[0])
         self._hand_on(arrived)
@@ -128,7 +158,7 @@ class Pair:
         value = burst.data[burst.taken]
         met = self._others_talk(name, until - self._byte_s, until)
         self.collisions += met
-        if met or (self.noise and self._random.random() < self.noise):
+        if met or (self.spoil.noise and self._random.random() < self.spoil.noise):
             return self._random.randrange(256)
         return value
 
@@ -140,19 +170,23 @@ class Pair:
             for burst in end.talks
         )
 
-    def _hand_on(self, arrived: list[tuple[float, str, int]]) -> None:
+    def _hand_on(self, arrived: list[tuple[float, str, bytes]]) -> None:
         if not arrived:
             return
         for name, end in list(self._ends.items()):
             if end.deaf:
                 continue
-            heard = bytes(
+            heard = b"".join(
                 value
                 for until, talker, value in arrived
                 if (talker != name and not self._talks(end, until)) or (talker == name and self.echo)
             )
             if heard:
-                end.hear(heard)
+                self._late.hand(self.spoil.delay_s, partial(self._hear, end, heard))
+
+    def _hear(self, end: _End, heard: bytes) -> None:
+        if not end.deaf:
+            end.hear(heard)
 
     def _talks(self, end: _End, until: float) -> bool:
         start = until - self._byte_s

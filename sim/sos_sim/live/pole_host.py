@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,6 +134,15 @@ class LivePole:
         """SIGKILL of the process: to the board, its power is gone."""
         await self._process.kill()
         await self._ended()
+
+    def freeze(self) -> None:
+        """SIGSTOP: the process stands still, and its lamp as it was."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self.running:
+            os.kill(self.pid, signal.SIGCONT)
 
     async def power_cut(self) -> None:
         """Cut the power now."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sos_sim.live.pair import Hear, Pair
 from sos_sim.live.port import Port
+from sos_sim.live.spoil import Spoil
 
 AGENT = ""  # the name of the port's end
 Direction = Literal["both", "up", "down"]  # up: from the pole to the agent
@@ -84,6 +85,12 @@ class Cable:
         for name in names:
             self.up.mend(name)
             self.down.mend(name)
+
+    def weather(self, spoil: Spoil) -> None:
+        """What happens to all that is said on this cable from now on; ``Spoil()`` is fair weather."""
+        self.up.weather(spoil)
+        if self.down is not self.up:
+            self.down.weather(spoil)
 
     def unplug(self) -> None:
         """Pull the adapter out of the agent's machine."""

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,8 +62,11 @@ class Row:
 class Zone:
     """Starts, disturbs and ends a site. All methods belong to one event loop; errors are SafezoneError."""
 
-    def __init__(self, site: Site, folder: Path, *, broker: str = "", board: str = BOARD) -> None:
-        """``broker``: the URL of one that runs already; else an embedded one is started."""
+    def __init__(
+        self, site: Site, folder: Path, *, broker: str = "", board: str = BOARD, via: Mapping[str, str] | None = None
+    ) -> None:
+        """``broker``: the URL of one that runs already; else an embedded one is started. ``via``: the URL under which
+        a program reaches it instead, by ``station`` or the point's id."""
         self.folder = folder
         self._own_broker = not broker
         self.broker_url = broker or f"mqtt://127.0.0.1:{layout.free_port()}"
@@ -83,12 +86,16 @@ class Zone:
         self._board = json.loads((data_dir("boards") / f"{board}.json").read_text(encoding="utf-8"))
         port = str(urlsplit(self.broker_url).port or 1883)
         self.broker = self._child("broker", "-m", "sos_sim.live.broker", "--port", port)
-        site_file = str(folder / "site.toml")
-        self.station = self._child("station", "-m", "safezone", "station", "--site", site_file)
+        self._via = dict(via or {})
+        self.station = self._child("station", "-m", "safezone", "station", "--site", self._site_file("station"))
         for point in self.site.point:
-            self.agents[point.id] = self._child(f"agent {point.id}", "-m", "sos_agent", site_file, point.id)
+            words = ("-m", "sos_agent", self._site_file(point.id), point.id)
+            self.agents[point.id] = self._child(f"agent {point.id}", *words)
         self._terminal: Terminal | None = None
         self._health = HealthWatch(self.site.station.id, self.broker_url)
+
+    def _site_file(self, program: str) -> str:
+        return str(self.folder / (f"site-{program}.toml" if program in self._via else "site.toml"))
 
     def _child(self, name: str, *words: str) -> Child:
         log = self.folder / "logs" / f"{name.replace(' ', '-')}.log"
@@ -100,6 +107,8 @@ class Zone:
         """Start everything at once; comes back when every lamp says *in service*, and so the station has answered."""
         began = time.monotonic()
         _, keys = layout.write(self.site, self.folder)
+        for program, url in self._via.items():
+            Path(self._site_file(program)).write_text(layout.dump(layout.reached(self.site, url)), encoding="utf-8")
         if self._own_broker:
             await self.broker.start()
         await self.station.start()
@@ -120,6 +129,11 @@ class Zone:
             live = LivePole(self._settings(line, pole, keys[pole.id]), self.folder / "flash" / pole.id, cable)
             live.subscribe(self._seen)
             self.poles[pole.id] = live
+
+    @property
+    def journal(self) -> dict[str, int]:
+        """Where the journal lies in each pole's flash: ``start`` and ``len`` in bytes."""
+        return {"start": 0, **self._board["journal"]}
 
     def _settings(self, line: Line, pole: Pole, key: bytes) -> dict[str, object]:
         return {
