@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 import stat
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +14,7 @@ import msgspec
 
 from sos_contract.errors import UserError
 from sos_contract.resources import data_dir
+from sos_contract.toml import parse_toml
 
 KEY_BYTES = 32  # HMAC-SHA-256 gains nothing from a longer key
 # One RS-485 pair at 115,200 baud carries the 8 poles of the design's figure; 16 leave half the pair idle.
@@ -174,10 +174,10 @@ def _explain(path: Path, error: msgspec.ValidationError) -> SiteError:
 def read_site(path: Path) -> Site:
     """Read and check a site file; raises SiteError, one line, for anything that cannot be right."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SiteError(f"{path}: cannot read the site file ({error.strerror}); name one with --site") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SiteError(f"{path}: not a TOML file: {error}") from None
     try:
         site = msgspec.convert(data, Site)
@@ -248,8 +248,11 @@ def _line_complaints(point: Point, line: Line) -> Iterator[str]:
 def find_site(name: str) -> Path:
     """Path of a site: a file as given, or the name of one that came with the package (``betong``)."""
     given = Path(name)
-    if given.suffix == ".toml" or given.exists():
-        return given
+    try:
+        if given.suffix == ".toml" or given.exists():
+            return given
+    except (OSError, ValueError):
+        pass  # too long for a file's name, or with a zero in it
     bundled = {path.stem: path for path in data_dir("sites").glob("*.toml")}
     if name in bundled:
         return bundled[name]
@@ -262,19 +265,31 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     poles: dict[str, str]
 
 
-def read_keys(path: Path, wanted: list[str]) -> dict[str, bytes]:
-    """Keys of the poles ``wanted``; raises SiteError for a missing, weak or readable-by-others file or key."""
+def read_key_file(path: Path) -> dict[str, str]:
+    """Keys by pole, as hex, not yet looked at; raises SiteError for a missing or readable-by-others file."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = parse_toml(path.read_text(encoding="utf-8"))
         mode = stat.S_IMODE(path.stat().st_mode)
         keys = msgspec.convert(data, Keys).poles
     except OSError as error:
         why = f"{path}: cannot read the pole keys ({error.strerror})"
         raise SiteError(f"{why}; mend 'keys' in the site file, or make them: safezone site keys") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except ValueError as error:
         raise SiteError(f"{path}: not a key file: {error}") from None
     if mode & 0o077:
         raise SiteError(f"{path}: others may read the pole keys (mode {mode:04o}); run: chmod 600 {path}")
+    return keys
+
+
+def read_keys(path: Path, wanted: list[str]) -> dict[str, bytes]:
+    """Keys of the poles ``wanted``; raises SiteError for a missing, weak, doubled or readable-by-others file or key."""
+    keys = read_key_file(path)
+    holders: dict[str, str] = {}
+    for pole, text in keys.items():
+        other = holders.setdefault("".join(text.split()).lower(), pole)
+        if other != pole:
+            why = f"poles '{other}' and '{pole}' have the same key: whoever opens one speaks as both"
+            raise SiteError(f"{path}: {why}; make another: safezone site keys revoke pole {pole}")
     return {pole: _key(path, pole, keys) for pole in wanted}
 
 
@@ -282,10 +297,11 @@ def _key(path: Path, pole: str, keys: dict[str, str]) -> bytes:
     if pole not in keys:
         hint = nearest(pole, keys) if keys else "; make it: safezone site keys"
         raise SiteError(f"{path}: no key for pole '{pole}'{hint}")
+    another = f"; make another: safezone site keys revoke pole {pole}"
     try:
         key = bytes.fromhex(keys[pole])
     except ValueError:
-        raise SiteError(f"{path}: key of pole '{pole}' is not hex") from None
+        raise SiteError(f"{path}: key of pole '{pole}' is not hex{another}") from None
     if len(key) != KEY_BYTES or len(set(key)) < KEY_BYTES // 4:
-        raise SiteError(f"{path}: key of pole '{pole}' must be {KEY_BYTES} random bytes as hex")
+        raise SiteError(f"{path}: key of pole '{pole}' must be {KEY_BYTES} random bytes as hex{another}")
     return key

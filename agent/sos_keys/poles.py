@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 
-import msgspec
 import tomli_w
 
-from sos_contract.site import KEY_BYTES, Keys, Site, SiteError, read_keys
+from sos_contract.site import KEY_BYTES, Site, read_key_file, read_keys
 from sos_keys.folder import replace
 
 FILE = "poles.toml"
@@ -19,11 +17,7 @@ def read_poles(path: Path) -> dict[str, str]:
     """Keys by pole, as hex; none if there is no file. Raises SiteError for a file that an agent would refuse."""
     if not path.exists():
         return {}
-    try:
-        keys = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Keys).poles
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise SiteError(f"{path}: not a key file: {error}") from None
-    return {pole: key.hex() for pole, key in read_keys(path, list(keys)).items()}
+    return {pole: key.hex() for pole, key in read_keys(path, list(read_key_file(path))).items()}
 
 
 def add_poles(folder: Path, site: Site) -> list[str]:
@@ -40,7 +34,7 @@ def renew_pole(folder: Path, pole: str) -> list[Path]:
     key = os.urandom(KEY_BYTES).hex()
     changed = []
     for path in (folder / FILE, *sorted(folder.glob(f"point.*/{FILE}"))):
-        keys = read_poles(path)
+        keys = read_key_file(path) if path.exists() else {}  # also where the old key is one that an agent refuses
         if pole in keys:
             _write(path, keys | {pole: key})
             changed.append(path)

@@ -35,7 +35,9 @@ class Settings:
                 self.board["uart"]
         except KeyError as error:
             raise SettingsError("settings.json lacks " + str(error.args[0])) from None
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, OverflowError):
             raise SettingsError("settings.json has a wrong value; provision the pole again") from None
-        if len(self.key) != 32 or self.link not in LINKS or not 0 < self.address < 65535 or len(self.levels) != 3:
-            raise SettingsError("settings.json: key (64 hex digits), link.kind, address or board.levels is wrong")
+        if len(self.key) != 32 or self.link not in LINKS or not 0 < self.address < 65535:
+            raise SettingsError("settings.json: key (64 hex digits), link.kind or address is wrong")
+        if self.baud < 1 or len(self.levels) != 3:
+            raise SettingsError("settings.json: link.baud or board.levels is wrong")

@@ -18,6 +18,7 @@ from sos_wire.frame import MIN_RAW, TALK_DOWN, TALK_UP, Decoder, Frame, parse
 from sos_wire.talk import ANSWER, POLL
 
 MOST_LINES = 2_000_000
+MOST_US = 1 << 53  # three centuries: as far as a float counts each microsecond
 MOST_GAP = 256  # frames missing in a row; more is another session, or a number that noise has spoilt
 LATE_MOST_US = 10_000_000  # frames are sent again long before; a longer way is a header that was spoilt
 AGAIN_US = 1_000_000  # a pole whose beat was answered asks again after some 2 s; sooner, it did not hear the answer
@@ -92,6 +93,8 @@ def _read(path: Path, lines: Iterable[str]) -> Record:
 
 def _take(record: Record, words: list[str]) -> None:
     at_us, kind = int(words[0]), words[1]
+    if not 0 <= at_us < MOST_US:
+        raise ValueError
     record.until_us = max(record.until_us, at_us)
     if kind == "in" or kind == "out":
         record.ports[int(words[2])].pieces.append((at_us, kind == "in", bytes.fromhex(words[3])))

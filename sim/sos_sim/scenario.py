@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ import tomli_w
 
 from sos_contract.errors import UserError
 from sos_contract.site import Site, find_site, nearest, read_site
+from sos_contract.toml import parse_toml
 from sos_sim.checkers import Town
 from sos_sim.faults import FAULTS
 from sos_sim.faults.base import Value, wrong
@@ -113,11 +113,11 @@ def read_scenario(path: Path) -> Scenario:
 def load(text: str, named: str = "scenario") -> Scenario:
     """A scenario from TOML; raises UserError that begins with ``named``."""
     try:
-        scenario = msgspec.convert(tomllib.loads(text), Scenario)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{named}: not a TOML file: {error}") from None
+        scenario = msgspec.convert(parse_toml(text), Scenario)
     except msgspec.ValidationError as error:
         raise UserError(f"{named}: {_explain(error)}") from None
+    except ValueError as error:
+        raise UserError(f"{named}: not a TOML file: {error}") from None
     for complaint in complaints(scenario):
         raise UserError(f"{named}: {complaint}")
     return scenario
