@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Tests wait on timers and processes more than they compute: twice the cores keeps two cores busy.
 WORKERS ?= 4
 
-.PHONY: help setup sim test lint soak bench firmware lock wheel clean
+.PHONY: help setup sim test lint soak bench fuzz audit firmware lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -41,6 +41,13 @@ soak: setup ## A long campaign on virtual time, then the hunt for every planted 
 
 bench: setup ## The figures, each beside its floor
 	.venv/bin/safezone bench
+
+fuzz: setup ## Every reader, guided by coverage: RUNS= inputs a target or SECONDS= each; TARGET=, SEED= (tests/fuzz/FUZZ.md)
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip --disable-pip-version-check -q install --no-deps -r .ci/fuzz.lock
+	nice -n 19 $(PY) -m tests.fuzz.run $(TARGET) $(if $(RUNS),--runs $(RUNS)) $(if $(SECONDS),--seconds $(SECONDS)) --seed $(or $(SEED),1)
+
+audit: setup ## The pinned packages beside the list of known faults (needs a network)
+	@$(PY) .ci/audit.py
 
 firmware: setup ## What to copy onto a pole's board, in .venv/firmware
 	@$(PY) -m sos_sim.live.firmware .venv/firmware

