@@ -20,6 +20,11 @@ def read_poles(path: Path) -> dict[str, str]:
     return {pole: key.hex() for pole, key in read_keys(path, list(read_key_file(path))).items()}
 
 
+def unchecked(path: Path) -> dict[str, str]:
+    """As ``read_poles``, weak and doubled keys too: for whoever is about to replace one."""
+    return read_key_file(path) if path.exists() else {}
+
+
 def add_poles(folder: Path, site: Site) -> list[str]:
     """Make a key for each pole of ``site`` that has none; the poles that got one."""
     keys = read_poles(folder / FILE)
@@ -34,7 +39,7 @@ def renew_pole(folder: Path, pole: str) -> list[Path]:
     key = os.urandom(KEY_BYTES).hex()
     changed = []
     for path in (folder / FILE, *sorted(folder.glob(f"point.*/{FILE}"))):
-        keys = read_key_file(path) if path.exists() else {}  # also where the old key is one that an agent refuses
+        keys = unchecked(path)
         if pole in keys:
             _write(path, keys | {pole: key})
             changed.append(path)

@@ -200,6 +200,12 @@ def test_unknown_names_name_the_nearest(tmp_path: Path) -> None:
         ('[poles]\ngate-1 = "zz"', 0o600, "is not hex"),
         ('[poles]\ngate-2 = "00"', 0o600, "did you mean 'gate-2'"),
         ("[", 0o600, "not a key file"),
+        ('[poles]\ngate-1 = "' + "0a" * 31 + '"', 0o600, "make another: safezone site keys revoke pole gate-1"),
+        (
+            f'[poles]\nx = "{bytes(range(32)).hex()}"\ny = "{bytes(range(32)).hex(" ").upper()}"',
+            0o600,
+            "'x' and 'y' have",
+        ),
     ],
 )
 def test_keys_that_cannot_be_used(tmp_path: Path, text: str, mode: int, words: str) -> None:

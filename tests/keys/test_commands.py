@@ -86,6 +86,18 @@ def test_a_pole_s_key_is_renewed_where_it_lies_and_nowhere_else(town: Town) -> N
     assert keys["market-1"].hex() in before[str(town.out / "poles.toml")].decode()
 
 
+@pytest.mark.parametrize("bad", ["00" * 32, "0a" * 8, "no hex"])
+def test_a_key_that_is_refused_is_mended_with_the_words_that_refuse_it(
+    town: Town, capsys: pytest.CaptureFixture[str], bad: str
+) -> None:
+    path = town.out / "poles.toml"
+    path.write_text(f'[poles]\nmarket-1 = "{bytes(range(32)).hex()}"\nmerlin-1 = "{bad}"\n')
+    assert main(["site", "keys", "--site", str(town.file), "--out", str(town.out)]) == 2
+    words = capsys.readouterr().err.strip().rpartition("make another: safezone ")[2].split()
+    safezone(*words, "--out", town.out)
+    assert set(read_keys(path, ["market-1", "merlin-1"])) == {"market-1", "merlin-1"}
+
+
 def test_who_is_revoked_loses_its_rights_and_nobody_else_does(town: Town) -> None:
     town.write_acl()
     before = (town.bundle(BROKER) / "acl").read_text()
