@@ -26,25 +26,28 @@ from sos_sim.live.zone import Row, Zone, desk_words
 REFRESH_S = 0.1  # the fastest lamp pattern changes every 150 ms
 HOLD_MS = 3000  # "hold" shows how long it was held without making anybody wait
 
-# key -> (what the help says, what the log says)
+# Narrower than this, a row has room for the worst trouble of a pole's line only, not for a column each.
+NARROW = 100
+
+# What the keys do, as the help says it: two columns of these fit a terminal of 80 by 24.
 KEYS = {
     "p": "press the button (0.2 s)",
     "h": f"hold it ({HOLD_MS // 1000} s)",
-    "c": "cut or mend the cable of the pole",
-    "l": "cut or mend the loop of its button",
-    "w": "cut or restore the pole's power",
-    "a": "stop or start the agent of its point",
+    "c": "cut or mend its cable",
+    "l": "cut or mend its button's loop",
+    "w": "cut or restore its power",
+    "a": "stop or start its agent",
     "z": "freeze or thaw the station",
     "t": "stop or start the station",
     "b": "stop or start the broker",
-    "o": "as the officer: accept the pole's newest open alarm",
+    "o": "accept its alarm, as the officer",
     "d": "dispatch it",
     "r": "arrive on scene",
     "x": "close it as a test",
     "?": "show or hide this help",
     "q": "end (as Ctrl-C does)",
 }
-_FOOTER = " ↑↓ or 1-9 choose   p press   h hold   c cable   a agent   o accept   x close   ? all keys   q end"
+_FOOTER = " ↑↓ or 1-9 choose  p press  h hold  c cable  a agent  o accept  ? keys  q end"
 _LOOK_STYLE = {
     "received": "bold green",
     "accepted": "bold green",
@@ -148,21 +151,19 @@ class Panel:
     def render(self) -> RenderableType:
         """The whole screen, made for the console's size."""
         zone = self._zone
-        table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
-        for title, width in (("", 2), ("pole", 16), ("lamp", 24), ("", 9), ("link", 7), ("cable", 5), ("agent", 5)):
+        narrow = self._console.width < NARROW
+        table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0) if narrow else (0, 1))
+        columns = [("", 1), ("pole", 15), ("lamp", 19 if narrow else 24), ("", 3 if narrow else 8)]
+        columns += [("line", 8)] if narrow else [("link", 7), ("cable", 5), ("agent", 5)]
+        for title, width in columns:
             table.add_column(title, min_width=width, no_wrap=True)
         table.add_column("last alarm", ratio=1, no_wrap=True)
         for index, row in enumerate(zone.rows()):
-            table.add_row(*self._cells(index, row), style="on grey15" if index == self._selected else "")
-        return Group(
-            self._title(),
-            table,
-            self._help_box() if self._help else self._log_box(len(zone.poles)),
-            Text(
-                " ↑↓ or 1-9 choose   p press   h hold   c cable   a agent   o accept   x close   ? all keys   q end",
-                "dim",
-            ),
-        )
+            style = "on grey15" if index == self._selected else ""
+            alarm = row.alarm.removesuffix(" ago") if narrow else row.alarm
+            table.add_row(*_cells(index, row, narrow), *_line_cells(row, narrow), Text(alarm), style=style)
+        below = self._help_box() if self._help else self._log_box(len(zone.poles))
+        return Group(self._title(), table, below, Text(_FOOTER, "dim", no_wrap=True))
 
     def _title(self) -> Text:
         title = Text.assemble((f" Safezone {self._zone.site.name.en} ", "bold white on dark_blue"), "  ")
@@ -171,45 +172,47 @@ class Panel:
             title.append(f"{name} ").append(f"{state}   ", style)
         return title
 
-    def _cells(self, index: int, row: Row) -> list[Text]:
-        red, green, white = row.rgb
-        dot = "●" if red + green + white else "·"
-        light = tuple(min(255, int(2.55 * (level * 0.8 + white * 0.8)) + 40) for level in (red, green, white))
-        lamp = Text(f"{dot} ", f"rgb({light[0]},{light[1]},{light[2]})" if dot == "●" else "grey35")
-        lamp.append(row.look.replace("_", " "), _LOOK_STYLE.get(row.look, "grey62"))
-        if row.look == "not_delivered":
-            lamp.append(" call 191", "bold red")
-        return [
-            Text(str(index + 1), "dim"),
-            Text(row.pole, "bold"),
-            lamp,
-            Text(f"{'♪ ' if row.sounder else '  '}{'beacon' if row.beacon else ''}", "yellow"),
-            Text(row.link, {"up": "green", "lost": "bold red"}.get(row.link, "dim")),
-            Text("good", "green") if row.cable else Text("cut", "bold red"),
-            Text("up", "green") if row.agent else Text("down", "bold red"),
-            Text(row.alarm),
-        ]
-
     def _log_box(self, rows: int) -> RenderableType:
         height = max(4, self._console.height - rows - 8)
-        lines = [
-            Text.assemble(
-                (
-                    time.strftime("%H:%M:%S", time.localtime(note.wall_s)) + f".{int(note.wall_s * 1000) % 1000:03} ",
-                    "dim",
-                ),
-                (f"{note.pole:<17}", "bold"),
-                note.text,
-            )
-            for note in list(self._zone.notes)[-height:]
-        ]
-        return Box(Group(*lines), title="what happened", height=height + 2, box=box.ROUNDED, border_style="grey50")
+        lines: list[Text] = []
+        for note in list(self._zone.notes)[-height:]:
+            who = f"{note.pole:<17}" if note.pole else ""
+            line = Text.assemble((f"{_clock(note.wall_s)} ", "dim"), (who, "bold"), note.text)
+            lines += line.wrap(self._console, self._console.width - 4)
+        return Box(Group(*lines[-height:]), title="what happened", height=height + 2, border_style="grey50")
 
     def _help_box(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
-        for key, meaning in KEYS.items():
-            table.add_row(Text(key, "bold"), meaning)
-        return Box(table, title="keys, for the chosen pole", box=box.ROUNDED, border_style="grey50")
+        table = Table.grid(padding=(0, 2), expand=True)
+        keys = list(KEYS.items())
+        half = (len(keys) + 1) // 2
+        for left, right in zip(keys[:half], [*keys[half:], ("", "")], strict=False):
+            table.add_row(Text(left[0], "bold"), left[1], Text(right[0], "bold"), right[1])
+        desk = Text(desk_words(self._zone), "bold")
+        return Box(Group(table, desk), title="keys, for the chosen pole; below: the desk", border_style="grey50")
+
+
+def _cells(index: int, row: Row, narrow: bool) -> list[Text]:
+    """Number, pole, lamp, and what is heard and seen from afar: sounder and beacon."""
+    red, green, white = row.rgb
+    dot = "●" if red + green + white else "·"
+    light = tuple(min(255, int(2.55 * (level * 0.8 + white * 0.8)) + 40) for level in (red, green, white))
+    lamp = Text(f"{dot} ", f"rgb({light[0]},{light[1]},{light[2]})" if dot == "●" else "grey35")
+    lamp.append(row.look.replace("_", " "), _LOOK_STYLE.get(row.look, "grey62"))
+    if row.look == "not_delivered":
+        lamp.append(" 191" if narrow else " call 191", "bold red")
+    afar = Text(f"{'♪ ' if row.sounder else '  '}{('▲' if narrow else 'beacon') if row.beacon else ''}", "yellow")
+    return [Text(str(index + 1), "dim"), Text(row.pole, "bold"), lamp, afar]
+
+
+def _line_cells(row: Row, narrow: bool) -> list[Text]:
+    """Link, cable and agent, or in one word what keeps the pole's line from its work."""
+    link = Text(row.link, {"up": "green", "lost": "bold red"}.get(row.link, "dim"))
+    if not narrow:
+        cable = Text("good", "green") if row.cable else Text("cut", "bold red")
+        return [link, cable, Text("up", "green") if row.agent else Text("down", "bold red")]
+    if not row.cable:
+        return [Text("cut", "bold red")]
+    return [link if row.agent else Text("no agent", "bold red")]
 
 
 def _clock(wall_s: float) -> str:

@@ -27,6 +27,8 @@ from sos_station.terminal import Terminal
 READY_TIMEOUT_S = 30.0  # a site is up in 4 s on an idle machine; a busy one gets a chance
 MOST_NOTES = 500
 OFFICER = "simulator"
+# Looks that say what has become of an alarm; the others say how the pole is.
+_STAGES = ("pressed", "held", "received", "accepted", "dispatched", "on_scene", "not_delivered")
 # Where the simulator's poles find their pins: the board that the documentation begins with.
 BOARD = "pico"
 
@@ -193,12 +195,13 @@ class Zone:
         pole = change.pole
         if change.kind == "look":
             since = self._contact.get(pole)
-            after = f"  {(change.t - since) * 1000:.0f} ms after contact" if since is not None else ""
+            after = ""
+            if since is not None and change.value in _STAGES:
+                after = f"  {(change.t - since) * 1000:.0f} ms after contact"
+                self._last[pole] = (str(change.value), change.t)
             self.note(pole, f"lamp {str(change.value).replace('_', ' ')}{after}", change.t)
             if change.value == "in_service":
                 self._contact.pop(pole, None)
-            elif since is not None:
-                self._last[pole] = (str(change.value), change.t)
         elif change.kind in ("crash", "repl"):
             self.note(pole, f"{change.kind} {change.value or ''}", change.t)
         elif change.kind == "power":
@@ -367,4 +370,13 @@ class Zone:
 
 def desk_words(zone: Zone) -> str:
     """What to type in another terminal to be the officer."""
-    return f"safezone alarms list --site {zone.folder / 'site.toml'}"
+    return f"{_command()} alarms list --site {zone.folder / 'site.toml'}"
+
+
+def _command() -> str:
+    """What calls this program: its name where the shell finds it, else the way by which it was called."""
+    called = sys.argv[0]
+    found = shutil.which("safezone")
+    if Path(called).name != "safezone" or (found and Path(found).resolve() == Path(called).resolve()):
+        return "safezone"
+    return called
