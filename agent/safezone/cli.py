@@ -26,6 +26,7 @@ _PARTS = {
     "chaos": "sos_sim.chaos_cli",
     "bench": "sos_sim.bench.cli",
     "site": "safezone.site_cli",
+    "ledger": "sos_ledger.cli",
 }
 
 

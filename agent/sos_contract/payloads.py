@@ -41,6 +41,13 @@ class Identity(msgspec.Struct, frozen=True, order=True):
         return f"{self.pole}/{self.incarnation}/{self.boot}/{self.press}{clash}"
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """A record of the sender's ledger, by number and hash (64 hex digits): kept by the peer, it shows later changes."""
+
+    number: int
+    hash: str
+
+
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """point -> station, ``alarm``: one press. A retry is the same content; only ``age_ms`` and ``sent_*`` move on."""
 
@@ -54,6 +61,8 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     sent_wall_ms: int = 0
     clock: Quality = "unset"
     agent: str = ""  # session of the agent that speaks
+    outbox: str = ""  # the agent's ledger goes by this name ...
+    record: Entry | None = None  # ... and this is its record of the press; both missing from a release before
 
 
 class Detail(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +160,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     outbox: str = ""
     notices: tuple[int, ...] = ()
     refused: tuple[tuple[Identity, str], ...] = ()  # identity and reason
+    record: Entry | None = None  # the last of the inbox's ledger, which covers these alarms
 
 
 class ProgressQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +183,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     inbox: str
     stages: tuple[tuple[Identity, str], ...] = ()
     missing: tuple[Identity, ...] = ()
+    record: Entry | None = None  # the last of the inbox's ledger, which covers these stages
 
 
 class DeskRequest(msgspec.Struct, frozen=True, kw_only=True):

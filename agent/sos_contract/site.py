@@ -20,6 +20,9 @@ KEY_BYTES = 32  # HMAC-SHA-256 gains nothing from a longer key
 # One RS-485 pair at 115,200 baud carries the 8 poles of the design's figure; 16 leave half the pair idle.
 MAX_POLES_ON_A_LINE = 16
 MAX_POINTS = 1000
+# An agent may offer a press again for 30 days after its receipt: the station must know it for longer than that.
+MIN_DAYS = 60
+MAX_DAYS = 36_500
 
 Found = TypeVar("Found")
 
@@ -114,6 +117,18 @@ class Station(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return Path(self.data or f"/var/lib/safezone/{self.id}-station")
 
 
+class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the station keeps what is over: closed alarms, and faults that have ended, in days.
+
+    Alarms name officers and may describe people: Thai law (PDPA) wants such data kept no longer than its purpose
+    needs. A year covers complaints, inquiries and the yearly statistics. EN 50136 wants faults kept for two years,
+    which with a leap day are 731 days.
+    """
+
+    alarms_days: int = 365
+    faults_days: int = 731
+
+
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole site. ``keys`` names the key file, relative to the site file."""
 
@@ -123,6 +138,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keys: str = "keys.toml"
     station: Station
     point: tuple[Point, ...]
+    retention: Retention = Retention()
 
     def find_point(self, point_id: str) -> Point:
         """The point of that id; raises SiteError that names the nearest known one."""
@@ -154,9 +170,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _STRUCT_AT: dict[str, type[msgspec.Struct]] = {
-    "": Site, "name": Name, "station": Station, "station.name": Name, "station.tls": Tls, "point": Point,
-    "point.name": Name, "point.place": Place, "point.line": Line, "point.button": Button,
-    "point.line.pole": Pole, "point.line.pole.name": Name, "point.line.pole.place": Place,
+    "": Site, "name": Name, "retention": Retention, "station": Station, "station.name": Name,
+    "station.tls": Tls, "point": Point, "point.name": Name, "point.place": Place, "point.line": Line,
+    "point.button": Button, "point.line.pole": Pole, "point.line.pole.name": Name, "point.line.pole.place": Place,
 }  # fmt: skip
 
 
@@ -210,6 +226,10 @@ def complaints(site: Site) -> Iterator[str]:
         yield "station.brokers is empty; name at least one, such as 'mqtt://127.0.0.1:1883'"
     for broker in site.station.brokers:
         yield from _broker_complaints(broker)
+    for name in ("alarms_days", "faults_days"):
+        days = getattr(site.retention, name)
+        if not MIN_DAYS <= days <= MAX_DAYS:
+            yield f"retention.{name} is {days}; write {MIN_DAYS} to {MAX_DAYS} days"
     for point in site.point:
         for line in point.line:
             yield from _line_complaints(point, line)

@@ -11,10 +11,11 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sos_contract.errors import SafezoneError
@@ -33,6 +34,8 @@ QUIET_S = 2.0
 ROOM_TO_OPEN_BYTES = 64 * 1024
 # Another process (a technician's sqlite3) may hold the database this long before a commit fails.
 BUSY_TIMEOUT_MS = 2000
+
+_NO_UPGRADES: Mapping[int, str] = MappingProxyType({})
 
 SQLITE_IOERR, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB = 10, 11, 13, 26
 
@@ -61,9 +64,12 @@ def open_database(
     schema: str,
     *,
     version: int = 1,
+    upgrades: Mapping[int, str] = _NO_UPGRADES,
     verify: Callable[[sqlite3.Connection], object] = lambda _connection: None,
 ) -> Database:
     """Open or create ``path`` with ``schema`` (of ``version``, kept in ``user_version``).
+
+    ``upgrades``: what brings a database of an older version one version on.
 
     A damaged file, or one of a newer release, is moved aside with its WAL and a new one begun: nobody is left without
     a store. ``verify`` may read (and write) what the owner needs: an OperationalError for a missing table or column
@@ -72,12 +78,12 @@ def open_database(
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         try:
-            return Database(path, _open(path, schema, version, verify))
+            return Database(path, _open(path, schema, version, upgrades, verify))
         except sqlite3.DatabaseError as error:
             if not _damaged(error):
                 raise
             aside = _move_aside(path)
-            return Database(path, _open(path, schema, version, verify), aside, str(error))
+            return Database(path, _open(path, schema, version, upgrades, verify), aside, str(error))
     except (OSError, sqlite3.Error) as error:
         if _full(path.parent):
             raise SafezoneError(f"{path}: cannot be used (the disk is full); make room") from None
@@ -110,7 +116,13 @@ class _DamagedError(sqlite3.DatabaseError):
     sqlite_errorcode = SQLITE_CORRUPT
 
 
-def _open(path: Path, schema: str, version: int, verify: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
+def _open(
+    path: Path,
+    schema: str,
+    version: int,
+    upgrades: Mapping[int, str],
+    verify: Callable[[sqlite3.Connection], object],
+) -> sqlite3.Connection:
     new = not path.exists()
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -128,8 +140,10 @@ def _open(path: Path, schema: str, version: int, verify: Callable[[sqlite3.Conne
         if too_new := _too_new(stands, version):
             raise _DamagedError(too_new)
         if stands < version:
-            # One transaction: a power cut leaves either no table or all of them.
-            connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\n;PRAGMA user_version={version};\nCOMMIT;")
+            steps = [upgrades[old] for old in range(stands, version)] if stands else [schema]
+            # One transaction: a power cut leaves either no table or all of them, each version whole.
+            todo = "\n;".join([*steps, f"PRAGMA user_version={version}"])
+            connection.executescript(f"BEGIN IMMEDIATE;\n{todo};\nCOMMIT;")
         verify(connection)
         undo.pop_all()
     if new:

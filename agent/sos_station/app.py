@@ -31,6 +31,7 @@ CLOCK_EVERY_S = 10.0
 DRAIN_S = 1.0
 # A store that takes longer hangs: systemd is no longer fed and starts the program anew.
 STORE_HANGS_S = 30.0
+DAY_MS = 24 * 3_600_000
 
 
 def now_ms() -> int:
@@ -50,7 +51,16 @@ def settings_of(site: Site) -> Settings:
     """What the core needs of a site."""
     poles = {pole.id: point.id for point in site.point for pole in point.poles()}
     poles |= {point.button.id: point.id for point in site.point if point.button}
-    return Settings(site.station.id, site.station.brokers, tuple(point.id for point in site.point), poles)
+    points = tuple(point.id for point in site.point)
+    keep = site.retention
+    return Settings(
+        site.station.id,
+        site.station.brokers,
+        points,
+        poles,
+        alarms_keep_ms=keep.alarms_days * DAY_MS,
+        faults_keep_ms=keep.faults_days * DAY_MS,
+    )
 
 
 class App:

@@ -14,8 +14,8 @@ from sos_station.edge.inbox import FILE_NAME
 from sos_station.edge.schema import VERSION
 from sos_station.edge.tls import tls_of
 
-# An alarm with its history takes about a kilobyte, and none is ever deleted: room for the next 100,000.
-ROOM_BYTES = 100_000_000
+# An alarm with its history and its records takes about two kilobytes, and stays for a year: room for the next 100,000.
+ROOM_BYTES = 200_000_000
 
 
 def complaints(site: Site, folder: Path) -> Iterator[str]:

@@ -87,7 +87,7 @@ kept = st.one_of(
     st.builds(sfx.SetFault, st.just("merlin"), st.just(""), st.just("point_lost"), st.booleans(), st.just(AT)),
     st.builds(_change, few, few, few, st.sampled_from([("received", "accepted"), ("accepted", "closed")])),
     st.just(store(9, repeats=2**70)),
-    st.just(sfx.Prune(WALL_MS)),
+    st.just(sfx.Prune(AT, WALL_MS, WALL_MS)),
 )  # fmt: skip
 READS: tuple[sfx.ReadEffect, ...] = (
     sfx.ReadAlarms("b", "t", _request("list", 0, everything=True), 50),
@@ -135,15 +135,22 @@ def test_the_inbox_answers_as_the_real_one_and_reads_the_same(todo: list[sfx.Sto
     told = stores.pass_us()
     # The real one tells the failures of a commit before its results; which jobs share a commit is nobody's promise.
     by_kind = [
-        [one for one in found if isinstance(one[1], str) is failed]
+        [_nameless(one) for one in found if isinstance(one[1], str) is failed]
         for found in (real, results(told))
-        for failed in (0, 1)
+        for failed in (False, True)
     ]
+    assert sum(map(len, by_kind[:2])) == len(todo)
     assert by_kind[:2] == by_kind[2:]
     for one in READS:
         stores.inbox.read(one)
     assert [event.result for event in stores.pass_us()] == read
     assert max((event.high_water for event in told if isinstance(event, sev.Committed)), default=0) == high_water
+
+
+def _nameless(one: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Each ledger has a name of its own, which its hashes show; the numbers of its records must be the same."""
+    record = getattr(one[1], "record", None)
+    return one if record is None else (one[0], replace(one[1], record=record.number))
 
 
 # --- crashes

@@ -236,4 +236,5 @@ def _disk() -> sqlite3.Connection:
     disk = sqlite3.connect(":memory:", isolation_level=None)
     disk.executescript(SCHEMA)
     disk.execute("INSERT INTO meta VALUES ('high_water', 0)")
+    writes.begin_ledger(disk, "inbox-1", "", WALL_MS)
     return disk

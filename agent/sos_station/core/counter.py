@@ -21,7 +21,7 @@ from sos_station.core.effects import (
     StagesChanged,
 )
 from sos_station.core.inbox import MAX_IDENTITIES
-from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, StageOf, Stamp, view
+from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, Stamp, view
 
 # Rows in one answer: 400 bytes each, so below MAX_PAYLOAD_BYTES.
 MAX_ROWS = 100
@@ -150,7 +150,7 @@ class Counter:
         hint = desk.changed_hint(outcome.moved, outcome.still_waiting, rows)
         answer = DeskAnswer(number=effect.request.number, alarms=rows, hint=hint)
         effects = [self._settle(effect.broker, effect.terminal, effect.request, answer)]
-        effects += self._tell_points(outcome.told, brokers)
+        effects += self._tell_points(outcome, brokers)
         effects += [_log_change(effect, row) for row in outcome.rows[:1]]
         return effects + self._next()
 
@@ -161,15 +161,15 @@ class Counter:
         answer = DeskAnswer(number=effect.request.number, error=error)
         return [self._settle(effect.broker, effect.terminal, effect.request, answer), *self._next()]
 
-    def _tell_points(self, told: tuple[StageOf, ...], brokers: list[str]) -> list[Effect]:
+    def _tell_points(self, outcome: StagesChanged, brokers: list[str]) -> list[Effect]:
         """Progress is pushed on each change through every broker; the point's own question mends what gets lost."""
         by_point: dict[str, list[tuple[Identity, str]]] = {}
-        for stage in told:
+        for stage in outcome.told:
             by_point.setdefault(stage.point, []).append((stage.id, stage.stage))
         effects: list[Effect] = []
         for point, stages in by_point.items():
             topic = topics.of_point(self._station, point, "progress")
-            progress = Progress(inbox=self.incarnation, stages=tuple(stages[:MAX_IDENTITIES]))
+            progress = Progress(inbox=self.incarnation, stages=tuple(stages[:MAX_IDENTITIES]), record=outcome.record)
             effects += [Publish(broker, topic, encode(progress)) for broker in brokers]
         return effects
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sos_contract.payloads import Alarm, DeskRequest, Identity, Notice
-from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, StageOf, Stamp
+from sos_contract.payloads import Alarm, DeskRequest, Entry, Identity, Notice
+from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, StageOf, Stages, Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,14 @@ class ChangeStage:
 
 @dataclass(frozen=True, slots=True)
 class Prune:
-    """Forget ended faults and notices older than ``before_wall_ms``. Alarms are never forgotten."""
+    """Forget incidents whose last alarm was closed, and faults that ended, before these wall times, and old notices.
 
-    before_wall_ms: int
+    Open ones are never forgotten.
+    """
+
+    at: Stamp
+    alarms_before_ms: int
+    faults_before_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +189,24 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class AlarmStored:
-    """``verdict`` is new, duplicate or clash."""
+    """``verdict`` is new, duplicate or clash; ``record``: the ledger's last one, at or after that of this alarm."""
 
     verdict: str
     number: int
     incident: int
+    record: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StagesChanged:
-    """``rows``: the alarms moved, newest first, bounded; ``moved`` counts all; ``told``: what points may be told."""
+    """``rows``: the alarms moved, newest first, bounded; ``moved`` counts all; ``told``: what points may be told;
+    ``record``: the ledger's last one."""
 
     rows: tuple[AlarmRow, ...]
     moved: int
     still_waiting: int
     told: tuple[StageOf, ...]
+    record: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +219,7 @@ class Done:
 StoreEffect = StoreAlarm | StoreNotice | ProveInbox | SetFault | ChangeStage | Prune
 Outcome = AlarmStored | StagesChanged | Done
 ReadEffect = ReadStages | ReadAlarms | ReadAlarm | ReadFaults | ReadCase
-ReadResult = tuple[StageOf, ...] | AlarmPage | AlarmFile | FaultPage | CaseFile | None
+ReadResult = Stages | AlarmPage | AlarmFile | FaultPage | CaseFile | None
 Effect = Connect | Disconnect | Subscribe | Publish | StoreEffect | ReadEffect | Log | Ready
 STORE_EFFECTS = (StoreAlarm, StoreNotice, ProveInbox, SetFault, ChangeStage, Prune)
 READ_EFFECTS = (ReadStages, ReadAlarms, ReadAlarm, ReadFaults, ReadCase)

@@ -1,6 +1,7 @@
 """The fault table: what each notice opens or ends, and what a point's health says is open now.
 
-A fault has the time found, the last time it was known to be good, and its end (EN 50136), and is kept for two years.
+A fault has the time found, the last time it was known to be good, and its end (EN 50136), and is kept for two years
+where the site says nothing else.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from sos_station.core.effects import Effect, SetFault
 from sos_station.core.records import Stamp
 from sos_wire.messages import FAULTS
 
-# EN 50136 asks for two years of fault records.
-KEEP_MS = 2 * 366 * 24 * 3_600_000
+# EN 50136 asks for two years of fault records; one of them may have a leap day.
+KEEP_MS = 731 * 24 * 3_600_000
 RENEW_MS = RENEW_WEEKS * 7 * 24 * 3_600_000
 
 OPENS, ENDS, HAPPENS, DETAIL = "opens", "ends", "happens", "detail"

@@ -7,12 +7,13 @@ an alarm that was there before is receipted again in the same words, since its f
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sos_contract import topics
 from sos_contract.payloads import (
     Alarm,
+    Entry,
     Identity,
     Notice,
     Probe,
@@ -37,7 +38,7 @@ from sos_station.core.effects import (
     StoreEffect,
     StoreNotice,
 )
-from sos_station.core.records import StageOf, Stamp
+from sos_station.core.records import Stages, Stamp
 
 T = TypeVar("T")
 
@@ -57,7 +58,8 @@ MAX_POLES = 64
 # Reads under way for points; beyond it a query is dropped, the point asks again within 30 s.
 MAX_READS = 500
 
-_U32, _I63, _MAX_NAME = 2**32, 2**63, 64
+MAX_NAME = 64
+_U32, _I63 = 2**32, 2**63
 
 
 def classify(known: Sequence[tuple[str, int, int]], alarm: Alarm) -> tuple[str, int]:
@@ -92,7 +94,7 @@ def complaint(alarm: Alarm) -> str:
         return f"kind {alarm.kind} is a notice, not an alarm"
     if not _is_identity(alarm.id):
         return "its identity does not fit: pole, 16 hex digits, boot and press below 2^32"
-    if not (0 < len(alarm.kind) <= _MAX_NAME and alarm.kind.isprintable()):
+    if not (0 < len(alarm.kind) <= MAX_NAME and alarm.kind.isprintable()):
         return "its kind is no word"
     if not (0 <= alarm.pressed_at_ms < _I63 and 0 <= alarm.repeats < _U32):
         return "its uptime or its repeats are out of range"
@@ -103,7 +105,7 @@ def complaint(alarm: Alarm) -> str:
 
 def _is_identity(identity: Identity) -> bool:
     return (
-        0 < len(identity.pole) <= _MAX_NAME
+        0 < len(identity.pole) <= MAX_NAME
         and identity.pole.isprintable()
         and len(identity.incarnation) == 16
         and set(identity.incarnation) <= set("0123456789abcdef")
@@ -116,7 +118,7 @@ def _is_identity(identity: Identity) -> bool:
 def notice_complaint(notice: Notice) -> str:
     """Why ``notice`` cannot be taken; empty if it can."""
     names = (notice.outbox, notice.pole, notice.kind)
-    if not all(len(name) <= _MAX_NAME and name.isprintable() for name in names) or not notice.kind:
+    if not all(len(name) <= MAX_NAME and name.isprintable() for name in names) or not notice.kind:
         return "a name in it is too long or unprintable"
     numbers = (notice.number, notice.value, notice.merged, notice.wall_ms)
     if not all(-_I63 <= number < _I63 for number in numbers):
@@ -196,7 +198,7 @@ class Inbox:
         return [StoreNotice(broker, point, notice, received, last_good_wall_ms(point, notice.pole, notice.kind))]
 
     def probe(self, broker: str, point: str, probe: Probe) -> list[Effect]:
-        if self._stores >= MAX_STORES or len(probe.session) > _MAX_NAME or not -_I63 <= probe.number < _I63:
+        if self._stores >= MAX_STORES or len(probe.session) > MAX_NAME or not -_I63 <= probe.number < _I63:
             return self._refused("probe", point, "too many stores under way, or it does not fit")
         self._stores += 1
         return [ProveInbox(broker, point, probe.session, probe.number)]
@@ -206,7 +208,7 @@ class Inbox:
         if isinstance(query, Refused):
             return self._refused("progress_query", point, query.reason)
         known = tuple(identity for identity in query.alarms if _is_identity(identity))
-        poles = tuple(pole for pole in query.poles[:MAX_POLES] if len(pole) <= _MAX_NAME)
+        poles = tuple(pole for pole in query.poles[:MAX_POLES] if len(pole) <= MAX_NAME)
         if not known and not poles:
             return []
         if self._reads >= MAX_READS:
@@ -214,11 +216,11 @@ class Inbox:
         self._reads += 1
         return [ReadStages(broker, point, known, poles)]
 
-    def stages(self, effect: ReadStages, found: Iterable[StageOf]) -> list[Effect]:
+    def stages(self, effect: ReadStages, found: Stages) -> list[Effect]:
         """Answer to a progress query: the stage of each alarm asked for, those that the inbox lacks, and the stage of
         the newest press of each pole asked for."""
         self._reads -= 1
-        by_id = {stage.id: stage.stage for stage in found}
+        by_id = {stage.id: stage.stage for stage in found.stages}
         asked = tuple(dict.fromkeys([*effect.identities, *by_id]))  # and what was found of the poles asked for
         return [
             self._to_point(
@@ -229,6 +231,7 @@ class Inbox:
                     inbox=self.incarnation,
                     stages=tuple((identity, by_id[identity]) for identity in part if identity in by_id),
                     missing=tuple(identity for identity in part if identity not in by_id),
+                    record=found.record if by_id else None,
                 ),
             )
             for part in _parts(asked) or [()]  # to know of nothing is an answer, too
@@ -244,6 +247,7 @@ class Inbox:
         if self._opened is None:
             self._opened = high_water - len(results)  # each of them counts one
         alarms: dict[tuple[str, str], list[Identity]] = {}
+        record: Entry | None = None
         notices: dict[tuple[str, str, str], list[int]] = {}
         answers: list[Effect] = []
         logs: list[Effect] = []
@@ -253,6 +257,7 @@ class Inbox:
                 self._backlog_stores -= effect.alarm.lane == "backlog"
                 self.counts[outcome.verdict] += 1
                 alarms.setdefault((effect.broker, effect.point), []).append(effect.alarm.id)
+                record = outcome.record
                 if outcome.verdict != "duplicate":
                     logs.append(_log_alarm(effect, outcome))
             elif isinstance(effect, StoreNotice):
@@ -263,7 +268,7 @@ class Inbox:
                 self._stores -= 1
                 answers.append(self._answer_probe(effect, high_water))
         receipts: list[Effect] = [
-            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, alarms=part))
+            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, alarms=part, record=record))
             for (broker, point), identities in alarms.items()
             for part in _parts(list(dict.fromkeys(identities)))
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sos_contract.payloads import AlarmView, ChangeView, FaultView, Identity, Quality
+from sos_contract.payloads import AlarmView, ChangeView, Entry, FaultView, Identity, Quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,14 @@ class StageOf:
     id: Identity
     point: str
     stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Answer to ``ReadStages``, and the ledger's last record at that moment."""
+
+    stages: tuple[StageOf, ...]
+    record: Entry | None
 
 
 def age_now_ms(row: AlarmRow, now: Stamp) -> int | None:

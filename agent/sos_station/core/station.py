@@ -39,9 +39,10 @@ from sos_station.core.events import (
 )
 from sos_station.core.inbox import Inbox
 from sos_station.core.points import Points
+from sos_station.core.records import Stages
 from sos_wire.seal import Stream
 
-# Old fault records are looked for once a day.
+# What is kept no longer is looked for once a day.
 PRUNE_EVERY_MS = 24 * 3_600_000
 # A turn that comes this long after it was due: the program was stopped, or the machine slept. Load takes less.
 AWAY_MS = 1_000
@@ -51,7 +52,8 @@ AWAY_MS = 1_000
 class Settings:
     """What the core needs of the site: the station's id, its brokers, its points and the point of each pole.
 
-    ``certificate_until_ms``: the end of the station's own certificate, Unix time.
+    ``certificate_until_ms``: the end of the station's own certificate, Unix time. ``*_keep_ms``: how long closed
+    alarms and ended faults are kept.
     """
 
     station: str
@@ -59,6 +61,8 @@ class Settings:
     points: tuple[str, ...]
     poles: dict[str, str]
     certificate_until_ms: int | None = None
+    alarms_keep_ms: int = faults.KEEP_MS
+    faults_keep_ms: int = faults.KEEP_MS
 
 
 class Station:
@@ -148,7 +152,8 @@ class Station:
         if self._prune_ms is not None and now_ms >= self._prune_ms:
             self._prune_ms = now_ms + PRUNE_EVERY_MS
             if now.quality != "unset":  # a clock that was never set would find everything old, or nothing
-                effects.append(Prune(now.wall_ms - faults.KEEP_MS))
+                keep = self._settings
+                effects.append(Prune(now, now.wall_ms - keep.alarms_keep_ms, now.wall_ms - keep.faults_keep_ms))
         return effects
 
     def _stopping(self, _event: Stopping, now_ms: int) -> list[Effect]:
@@ -269,7 +274,7 @@ class Station:
 
     def _read(self, event: Read, now_ms: int) -> list[Effect]:
         if isinstance(event.effect, ReadStages):
-            assert isinstance(event.result, tuple)
+            assert isinstance(event.result, Stages)
             return self.inbox.stages(event.effect, event.result)
         return self._counter.read(event.effect, event.result, self._clock.stamp(now_ms))
 

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from sos_contract.errors import SafezoneError
+from sos_edge import ledger
 from sos_edge.lock import FolderLock
 from sos_edge.sqlite import Failure, Writer, open_database
 from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
 from sos_station.core.events import CommitFailed, Committed, Read, ReadFailed
 from sos_station.edge import reads, writes
-from sos_station.edge.schema import SCHEMA, VERSION
+from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION
 
 FILE_NAME = "inbox.sqlite"
 Completion = Committed | CommitFailed | Read | ReadFailed
@@ -50,7 +51,7 @@ class Inbox:
             raise SafezoneError(f"{why}; check station.data in the site file, its owner and the disk") from None
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            database = open_database(folder / FILE_NAME, SCHEMA, version=VERSION)
+            database = open_database(folder / FILE_NAME, SCHEMA, version=VERSION, upgrades=UPGRADES)
             self.aside, self.why = database.aside, database.why
             self.incarnation = identify(
                 database.connection,
@@ -133,19 +134,21 @@ def _open_reader(path: Path) -> sqlite3.Connection:
 
 def identify(connection: sqlite3.Connection, inode: int, *, fresh: str, damaged: bool, wall_ms: int) -> str:
     """The inbox's incarnation: ``fresh`` for a new file and for a copy put in its place, so that agents offer what it
-    lacks. ``damaged``: the one before was moved aside, which is a fault to record.
+    lacks. ``damaged``: the one before was moved aside, which is a fault to record. Begins the ledger where there is
+    none yet.
 
     A copy written over the old file keeps the inode: agents then see that the high water has gone back.
     """
     meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
-    if meta.get("inode") == str(inode):
-        return str(meta["incarnation"])
-    rows = {"incarnation": fresh, "inode": str(inode), "high_water": meta.get("high_water", 0)}
+    same = meta.get("inode") == str(inode)
+    incarnation = str(meta["incarnation"]) if same else fresh
+    if same and ledger.head(connection) is not None:
+        return incarnation
+    rows = {"incarnation": incarnation, "inode": str(inode), "high_water": meta.get("high_water", 0)}
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(rows.items()))
+    writes.begin_ledger(connection, incarnation, str(meta.get("incarnation", "")), wall_ms)
     if damaged:
-        connection.execute(
-            "INSERT INTO fault VALUES (NULL, '', '', 'inbox_damaged', ?, 0, ?, 0, 1)", (wall_ms, wall_ms)
-        )
+        writes.note_damage(connection, wall_ms)
     connection.execute("COMMIT")
-    return fresh
+    return incarnation

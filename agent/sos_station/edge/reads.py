@@ -8,9 +8,10 @@ from typing import Any
 
 from sos_contract.payloads import ChangeView, FaultView, Identity
 from sos_contract.stages import RECEIVED, rank
+from sos_edge import ledger
 from sos_station.core.effects import ReadAlarm, ReadAlarms, ReadCase, ReadEffect, ReadFaults, ReadResult, ReadStages
 from sos_station.core.incidents import SETTLED, WAITING_TEST
-from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, Case, CaseFile, FaultPage, StageOf, Stamp
+from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, Case, CaseFile, FaultPage, StageOf, Stages, Stamp
 
 # Rows of one answer that shows what a change covered.
 MAX_SHOWN = 100
@@ -106,11 +107,12 @@ def _newest_press(connection: sqlite3.Connection, pole: str) -> Identity | None:
     return None if found is None else Identity(pole, *found)
 
 
-def _stages(connection: sqlite3.Connection, effect: ReadStages) -> tuple[StageOf, ...]:
+def _stages(connection: sqlite3.Connection, effect: ReadStages) -> Stages:
     newest = (identity for pole in effect.poles if (identity := _newest_press(connection, pole)) is not None)
     identities = dict.fromkeys([*effect.identities, *newest])
     stages = ((identity, stage_of(connection, identity)) for identity in identities)
-    return tuple(StageOf(identity, effect.point, stage) for identity, stage in stages if stage)
+    found = tuple(StageOf(identity, effect.point, stage) for identity, stage in stages if stage)
+    return Stages(found, ledger.head(connection))
 
 
 def _alarms(connection: sqlite3.Connection, effect: ReadAlarms) -> AlarmPage:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-VERSION = 1
+from sos_edge import ledger
 
-# `queue` is the alarm's place in the officer's list (core.incidents), 4 for closed ones. Alarms and changes are never
-# deleted. The unique index is what tells a duplicate: identity and content, without the clash number of an outbox.
-SCHEMA = """
+VERSION = 2
+
+# `queue` is the alarm's place in the officer's list (core.incidents), 4 for closed ones. The unique index is what tells
+# a duplicate: identity and content, without the clash number of an outbox. `record` is the number of the ledger's
+# record of a change or a fault; 0: from before there was a ledger.
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 CREATE TABLE alarm (
@@ -28,7 +31,7 @@ CREATE INDEX alarm_open ON alarm (pole, family, number) WHERE queue < 4;
 CREATE TABLE change (
     id INTEGER PRIMARY KEY, alarm INTEGER NOT NULL REFERENCES alarm (number),
     wall_ms INTEGER NOT NULL, quality TEXT NOT NULL, officer TEXT NOT NULL,
-    stage TEXT NOT NULL, note TEXT NOT NULL, request TEXT NOT NULL
+    stage TEXT NOT NULL, note TEXT NOT NULL, request TEXT NOT NULL, record INTEGER NOT NULL
 );
 CREATE INDEX change_alarm ON change (alarm);
 CREATE INDEX change_request ON change (request) WHERE request <> '';
@@ -49,8 +52,16 @@ CREATE INDEX notice_received ON notice (received_wall_ms);
 CREATE TABLE fault (
     id INTEGER PRIMARY KEY, point TEXT NOT NULL, pole TEXT NOT NULL, kind TEXT NOT NULL,
     since_wall_ms INTEGER NOT NULL, last_good_wall_ms INTEGER NOT NULL, until_wall_ms INTEGER,
-    value INTEGER NOT NULL, count INTEGER NOT NULL
+    value INTEGER NOT NULL, count INTEGER NOT NULL, record INTEGER NOT NULL, end_record INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX fault_open ON fault (point, pole, kind) WHERE until_wall_ms IS NULL;
 CREATE INDEX fault_until ON fault (until_wall_ms);
-"""
+{ledger.SCHEMA}"""
+
+UPGRADES = {
+    1: f"""
+ALTER TABLE change ADD COLUMN record INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fault ADD COLUMN record INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fault ADD COLUMN end_record INTEGER NOT NULL DEFAULT 0;
+{ledger.SCHEMA}""",
+}

@@ -9,8 +9,10 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from sos_contract.ledger import ALARM, BEGAN, FAULT, FAULT_ENDED, RESTORED, STAGE, witnessed
 from sos_contract.payloads import Identity
 from sos_contract.stages import RECEIVED
+from sos_edge import ledger
 from sos_station.core import faults, incidents
 from sos_station.core.effects import (
     AlarmStored,
@@ -25,9 +27,12 @@ from sos_station.core.effects import (
     StoreEffect,
     StoreNotice,
 )
-from sos_station.core.inbox import MAX_IDENTITIES, classify, content
+from sos_station.core.inbox import MAX_IDENTITIES, MAX_NAME, classify, content
 from sos_station.core.records import StageOf
 from sos_station.edge.reads import MAX_SHOWN, rows_of_request, stage_of
+
+# Incidents deleted in one commit, so that no press waits behind a long one; the rest goes the next day.
+MAX_PRUNED = 500
 
 _SAME_PRESS = "pole = ? AND incarnation = ? AND boot = ? AND press = ?"
 
@@ -58,7 +63,7 @@ def _store_alarm(connection: sqlite3.Connection, effect: StoreAlarm) -> AlarmSto
         if clash_number != identity.clash:
             # An outbox that was begun anew counts otherwise, and asks for stages under its own number.
             connection.execute("UPDATE alarm SET clash_number = ? WHERE number = ?", (identity.clash, number))
-        return AlarmStored(verdict, number, incident)
+        return AlarmStored(verdict, number, incident, ledger.head(connection))
     family = incidents.family(alarm.kind)
     number = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM alarm").fetchone()[0]
     joined = connection.execute(
@@ -73,11 +78,29 @@ def _store_alarm(connection: sqlite3.Connection, effect: StoreAlarm) -> AlarmSto
         RECEIVED, incidents.queue(RECEIVED, alarm.kind, effect.late), "", at.wall_ms, "", effect.remark,
     )  # fmt: skip
     connection.execute(f"INSERT INTO alarm VALUES ({', '.join('?' * len(values))})", values)
+    entry = ledger.append(connection, at.wall_ms, ALARM, _record_of_alarm(effect, verdict, number, incident))
     connection.execute(
-        "INSERT INTO change (alarm, wall_ms, quality, officer, stage, note, request) VALUES (?, ?, ?, '', ?, ?, '')",
-        (number, at.wall_ms, at.quality, RECEIVED, effect.remark),
+        "INSERT INTO change (alarm, wall_ms, quality, officer, stage, note, request, record)"
+        " VALUES (?, ?, ?, '', ?, ?, '', ?)",
+        (number, at.wall_ms, at.quality, RECEIVED, effect.remark, entry.number),
     )
-    return AlarmStored(verdict, number, incident)
+    return AlarmStored(verdict, number, incident, entry)
+
+
+def _record_of_alarm(effect: StoreAlarm, verdict: str, number: int, incident: int) -> dict[str, Any]:
+    alarm, at = effect.alarm, effect.received
+    identity = alarm.id
+    found: dict[str, Any] = {
+        "alarm": number, "incident": incident, "verdict": verdict, "pole": identity.pole,
+        "incarnation": identity.incarnation, "boot": identity.boot, "press": identity.press,
+        "kind": alarm.kind, "pressed_at_ms": alarm.pressed_at_ms, "repeats": alarm.repeats, "point": effect.point,
+        "age_ms": effect.age_ms, "late": effect.late, "clock": alarm.clock, "remark": effect.remark,
+        "received_wall_ms": at.wall_ms, "received_quality": at.quality,
+        "received_timebase": at.timebase, "received_mono_ms": at.mono_ms,
+    }  # fmt: skip
+    if alarm.record is not None:
+        found["outbox"], found["outbox_record"] = alarm.outbox[:MAX_NAME], witnessed(alarm.record)
+    return found
 
 
 def _press(identity: Identity) -> tuple[str, str, int, int]:
@@ -104,22 +127,70 @@ def _store_notice(connection: sqlite3.Connection, effect: StoreNotice) -> Done:
             "INSERT OR REPLACE INTO detail VALUES (?, ?, ?, ?, ?)", (*_press(notice.detail.id), notice.detail.held_ms)
         )
     elif does == faults.OPENS:
-        _open_fault(connection, place, wall_ms, effect.last_good_wall_ms, notice.value, 1 + notice.merged)
+        _open_fault(connection, place, wall_ms, effect.last_good_wall_ms, notice.value, 1 + notice.merged, at.wall_ms)
     elif does == faults.ENDS:
-        _end_fault(connection, place, wall_ms)
+        _end_fault(connection, place, wall_ms, at.wall_ms)
     elif does == faults.HAPPENS:
-        connection.execute(
-            "INSERT INTO fault VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*place, wall_ms, effect.last_good_wall_ms, wall_ms, notice.value, 1 + notice.merged),
-        )
+        _note_fault(connection, place, wall_ms, effect.last_good_wall_ms, notice.value, 1 + notice.merged, at.wall_ms)
     return Done()
 
 
+def begin_ledger(connection: sqlite3.Connection, name: str, before: str, wall_ms: int) -> None:
+    """The first record of a ledger; or, in a copy that goes on under a new name, the one that says so."""
+    if ledger.head(connection) is not None:
+        ledger.append(connection, wall_ms, RESTORED, {"ledger": name, "before": before})
+        return
+    last = "SELECT (SELECT coalesce(max(number), 0) FROM alarm), (SELECT coalesce(max(id), 0) FROM fault)"
+    alarms, faults_ = connection.execute(last).fetchone()
+    content = {"ledger": name, "older_alarms": alarms, "older_faults": faults_}
+    ledger.append(connection, wall_ms, BEGAN, content)
+
+
+def note_damage(connection: sqlite3.Connection, wall_ms: int) -> None:
+    """The inbox before this one was moved aside: a fault to record."""
+    _note_fault(connection, ("", "", "inbox_damaged"), wall_ms, 0, 0, 1, wall_ms)
+
+
+def _note_fault(
+    connection: sqlite3.Connection,
+    place: tuple[str, str, str],
+    wall_ms: int,
+    good_ms: int,
+    value: int,
+    count: int,
+    at_ms: int,
+) -> None:
+    """A fault that begins and ends at once."""
+    number = connection.execute(
+        "INSERT INTO fault VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+        (*place, wall_ms, good_ms, wall_ms, value, count),
+    ).lastrowid
+    entry = ledger.append(connection, at_ms, FAULT, _record_of_fault(number, place, wall_ms, good_ms, wall_ms))
+    both = (entry.number, entry.number, number)
+    connection.execute("UPDATE fault SET record = ?, end_record = ? WHERE id = ?", both)
+
+
+def _record_of_fault(
+    number: int | None, place: tuple[str, str, str], since_ms: int, good_ms: int, until_ms: int | None
+) -> dict[str, Any]:
+    point, pole, kind = place
+    return {
+        "fault": number, "point": point, "pole": pole, "kind": kind,
+        "since_wall_ms": since_ms, "last_good_wall_ms": good_ms, "until_wall_ms": until_ms,
+    }  # fmt: skip
+
+
 def _open_fault(
-    connection: sqlite3.Connection, place: tuple[str, str, str], wall_ms: int, good_ms: int, value: int, count: int
-) -> bool:
+    connection: sqlite3.Connection,
+    place: tuple[str, str, str],
+    wall_ms: int,
+    good_ms: int,
+    value: int,
+    count: int,
+    at_ms: int,
+) -> None:
     added = connection.execute(
-        "INSERT OR IGNORE INTO fault VALUES (NULL, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        "INSERT OR IGNORE INTO fault VALUES (NULL, ?, ?, ?, ?, ?, NULL, ?, ?, 0, 0)",
         (*place, wall_ms, good_ms, value, count),
     )
     if added.rowcount == 0:
@@ -128,27 +199,37 @@ def _open_fault(
             " WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL",
             (count, value, *place),
         )
-    return added.rowcount > 0
+        return
+    number = added.lastrowid
+    entry = ledger.append(connection, at_ms, FAULT, _record_of_fault(number, place, wall_ms, good_ms, None))
+    connection.execute("UPDATE fault SET record = ? WHERE id = ?", (entry.number, number))
 
 
-def _end_fault(connection: sqlite3.Connection, place: tuple[str, str, str], wall_ms: int) -> bool:
-    ended = connection.execute(
-        "UPDATE fault SET until_wall_ms = max(?, since_wall_ms)"
+def _end_fault(connection: sqlite3.Connection, place: tuple[str, str, str], wall_ms: int, at_ms: int) -> bool:
+    stands = connection.execute(
+        "SELECT id, max(?, since_wall_ms) FROM fault"
         " WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL",
         (wall_ms, *place),
+    ).fetchone()
+    if stands is None:
+        return False
+    number, until_ms = stands
+    entry = ledger.append(connection, at_ms, FAULT_ENDED, {"fault": number, "until_wall_ms": until_ms})
+    connection.execute(
+        "UPDATE fault SET until_wall_ms = ?, end_record = ? WHERE id = ?", (until_ms, entry.number, number)
     )
-    return ended.rowcount > 0
+    return True
 
 
 def _set_fault(connection: sqlite3.Connection, effect: SetFault) -> Done:
     place = (effect.point, effect.pole, effect.kind)
     if not effect.on:
-        return Done(_end_fault(connection, place, effect.at.wall_ms))
+        return Done(_end_fault(connection, place, effect.at.wall_ms, effect.at.wall_ms))
     stands = connection.execute(
         "SELECT 1 FROM fault WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL", place
     ).fetchone()
     if stands is None:
-        _open_fault(connection, place, effect.at.wall_ms, effect.last_good_wall_ms, 0, 1)
+        _open_fault(connection, place, effect.at.wall_ms, effect.last_good_wall_ms, 0, 1, effect.at.wall_ms)
     return Done(stands is None)
 
 
@@ -160,12 +241,18 @@ def _change_stage(connection: sqlite3.Connection, effect: ChangeStage) -> Stages
     request, at = effect.request, effect.at
     which = "incident = ? AND number <= ? AND stage = ?"
     covered = (effect.incident, effect.upto, effect.from_stage)
+    moved = [row[0] for row in connection.execute(f"SELECT number FROM alarm WHERE {which} ORDER BY number", covered)]
+    if moved:
+        entry = ledger.append(connection, at.wall_ms, STAGE, _record_of_change(effect, moved))
+        connection.execute(
+            "INSERT INTO change (alarm, wall_ms, quality, officer, stage, note, request, record)"
+            f" SELECT number, ?, ?, ?, ?, ?, ?, ? FROM alarm WHERE {which} ORDER BY number",
+            (
+                at.wall_ms, at.quality, request.officer, effect.to_stage, effect.note, request.number, entry.number,
+                *covered,
+            ),
+        )  # fmt: skip
     connection.execute(
-        "INSERT INTO change (alarm, wall_ms, quality, officer, stage, note, request)"
-        f" SELECT number, ?, ?, ?, ?, ?, ? FROM alarm WHERE {which} ORDER BY number",
-        (at.wall_ms, at.quality, request.officer, effect.to_stage, effect.note, request.number, *covered),
-    )
-    moved = connection.execute(
         f"UPDATE alarm SET stage = ?, queue = ?, officer = ?, changed_wall_ms = ?, disposition = ? WHERE {which}",
         (
             effect.to_stage,
@@ -175,18 +262,53 @@ def _change_stage(connection: sqlite3.Connection, effect: ChangeStage) -> Stages
             request.disposition,
             *covered,
         ),
-    ).rowcount
+    )
     rows = rows_of_request(connection, request.number, max(MAX_SHOWN, MAX_IDENTITIES))
     waiting = connection.execute(
         "SELECT count(*) FROM alarm WHERE incident = ? AND stage = ?", (effect.incident, RECEIVED)
     ).fetchone()[0]
     told = [StageOf(row.id, row.point, stage_of(connection, row.id) or row.stage) for row in rows[:MAX_IDENTITIES]]
-    return StagesChanged(tuple(rows[:MAX_SHOWN]), moved, waiting, tuple(told))
+    return StagesChanged(tuple(rows[:MAX_SHOWN]), len(moved), waiting, tuple(told), ledger.head(connection))
+
+
+def _record_of_change(effect: ChangeStage, moved: list[int]) -> dict[str, Any]:
+    request = effect.request
+    return {
+        "alarms": moved, "incident": effect.incident, "officer": request.officer, "terminal": effect.terminal,
+        "from": effect.from_stage, "to": effect.to_stage, "disposition": request.disposition, "note": effect.note,
+        "request": request.number, "quality": effect.at.quality,
+    }  # fmt: skip
 
 
 def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
-    connection.execute("DELETE FROM fault WHERE until_wall_ms < ?", (effect.before_wall_ms,))
-    connection.execute("DELETE FROM notice WHERE received_wall_ms < ?", (effect.before_wall_ms,))
+    """Whole incidents, and only where each alarm of them was closed long ago. The newest alarm stays: numbers must go
+    on counting up."""
+    old = [
+        row[0]
+        for row in connection.execute(
+            "SELECT DISTINCT incident FROM alarm a WHERE queue = ?1 AND changed_wall_ms < ?2"
+            " AND incident <> (SELECT incident FROM alarm ORDER BY number DESC LIMIT 1) AND NOT EXISTS (SELECT 1"
+            " FROM alarm o WHERE o.incident = a.incident AND (o.queue < ?1 OR o.changed_wall_ms >= ?2)) LIMIT ?3",
+            (incidents.SETTLED, effect.alarms_before_ms, MAX_PRUNED),
+        )
+    ]
+    records: set[int] = set()
+    for incident in old:
+        of_it = "alarm IN (SELECT number FROM alarm WHERE incident = ?)"
+        records.update(row[0] for row in connection.execute(f"SELECT record FROM change WHERE {of_it}", (incident,)))
+        connection.execute(f"DELETE FROM change WHERE {of_it}", (incident,))
+        connection.execute(
+            "DELETE FROM detail WHERE (pole, incarnation, boot, press) IN"
+            " (SELECT pole, incarnation, boot, press FROM alarm WHERE incident = ?)",
+            (incident,),
+        )
+        connection.execute("DELETE FROM alarm WHERE incident = ?", (incident,))
+    ended = "DELETE FROM fault WHERE until_wall_ms < ? RETURNING record, end_record"
+    for numbers in connection.execute(ended, (effect.faults_before_ms,)).fetchall():
+        records.update(numbers)
+    connection.execute("DELETE FROM notice WHERE received_wall_ms < ?", (effect.faults_before_ms,))
+    rules = {"alarms_before_ms": effect.alarms_before_ms, "faults_before_ms": effect.faults_before_ms}
+    ledger.forget(connection, effect.at.wall_ms, records, rules)
     return Done()
 
 
