@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -184,8 +184,16 @@ class LittleStation:
 class AgentProcess:
     """``python -m sos_agent`` as a process; its log is read as it comes."""
 
-    def __init__(self, site: Path, *, point: str = "market", environment: dict[str, str] | None = None) -> None:
-        self._words = [sys.executable, "-m", "sos_agent", str(site), point]
+    def __init__(
+        self,
+        site: Path,
+        *,
+        point: str = "market",
+        environment: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        """``prefix``: a command that runs the agent's."""
+        self._words = [*prefix, sys.executable, "-m", "sos_agent", str(site), point]
         self._environment = {**os.environ, **(environment or {})}
         self.lines: list[str] = []
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -41,15 +41,19 @@ def site_file(folder: Path, brokers: list[str]) -> Path:
 class StationProcess:
     """``with StationProcess(site) as station``: armed when entered, ended when left."""
 
-    def __init__(self, site: Path) -> None:
+    def __init__(self, site: Path, prefix: Sequence[str] = ()) -> None:
+        """``prefix``: a command that runs the station's."""
         self.site = site
+        self._prefix = prefix
         self.log = site.parent / "station.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         before = self._log().count("armed")
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen([*SAFEZONE, "station", "--site", str(self.site)], stderr=output)
+            self.process = subprocess.Popen(
+                [*self._prefix, *SAFEZONE, "station", "--site", str(self.site)], stderr=output
+            )
         until(lambda: self._log().count("armed") > before or self._ended())
 
     def _ended(self) -> bool:
