@@ -29,6 +29,13 @@ function settle() { // the levels whose time has come become the levels that hol
   while (planned.length && planned[0][0] <= now()) Object.assign(inputs, planned.shift()[1]);
 }
 
+const isLevels = (value) => value?.constructor === Object && Object.values(value).every(Number.isFinite);
+const isStep = (step) => Array.isArray(step) && Number.isFinite(step[0]) && isLevels(step[1]);
+
+function demand(good, what) { // before anything is done, so that a line is obeyed whole or not at all
+  if (!good) throw new TypeError(what);
+}
+
 function plan(steps) { // steps: [time, levels], times on the clock of now()
   settle();
   planned.push(...steps);
@@ -77,12 +84,18 @@ function watch() {
 
 const commands = {
   power_on(line) {
+    demand(!config, "the power is on already");
+    demand(isLevels(line.inputs ?? {}), "inputs: levels by name");
     config = line;
     inputs = line.inputs ?? {};
     start("power_on");
   },
-  set: ({ inputs: levels }) => plan([[now(), levels]]),
+  set({ inputs: levels }) {
+    demand(isLevels(levels), "inputs: levels by name");
+    plan([[now(), levels]]);
+  },
   play({ steps, id }) { // [ms from now, levels]: executed to the tick, whatever the other end of the channel does
+    demand(Array.isArray(steps) && steps.every(isStep), "steps: [milliseconds, levels by name]");
     const t = now();
     say({ ev: "playing", id, t0: t / 1000 });
     plan(steps.map(([ms, levels]) => [t + ms, levels]));
@@ -97,17 +110,25 @@ const commands = {
   off: () => process.exit(0),
 };
 
+// What is no command is refused in words: whoever drives the pole by hand makes mistakes, and it lives on.
+function obey(text) {
+  try {
+    const line = JSON.parse(text);
+    const op = line?.op;
+    demand(Object.hasOwn(commands, op), `no command ${JSON.stringify(op)}`);
+    demand(config || op === "power_on" || op === "off", `${op}: the power is off`);
+    commands[op](line);
+  } catch (error) {
+    say({ ev: "refused", text: error.message });
+  }
+}
+
 let rest = "";
 process.stdin.setEncoding("utf8");
 process.stdin.on("data", (text) => {
   const lines = (rest + text).split("\n");
   rest = lines.pop();
-  for (const text of lines) {
-    const line = JSON.parse(text);
-    const command = commands[line.op];
-    if (command) command(line);
-    else say({ ev: "refused", text: `no command ${JSON.stringify(line.op)}` });
-  }
+  lines.forEach(obey);
 });
 process.stdin.on("end", () => process.exit(0)); // whoever held the channel is gone: leave nothing behind
 process.on("SIGINT", () => {}); // Ctrl-C in the terminal is for the simulator, which switches the poles off
