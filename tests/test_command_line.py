@@ -94,13 +94,31 @@ def test_mistyped_site_name_names_the_nearest(capsys: pytest.CaptureFixture[str]
     [
         (["agnet"], "No such command 'agnet'. Did you mean 'agent'?"),
         (["site", "check", "--sitte", "x"], "No such option: --sitte"),
-        (["agent"], "Missing option '--site'"),
+        (["agent"], "Missing option '--site'; see 'safezone agent --help'"),
+        (["alarms"], "Missing command; see 'safezone alarms --help'"),
+        (["site"], "Missing command; see 'safezone site --help'"),
+        ([], "Missing command; see 'safezone --help'"),
+        (["sim", "press"], "known are: chantharothai-1, clock-tower-1"),
     ],
 )
 def test_mistyped_words(capsys: pytest.CaptureFixture[str], words: list[str], says: str) -> None:
     code, line = complaint(capsys, *words)
     assert code == 2
     assert says in line
+
+
+@pytest.mark.parametrize("words", [[], ["alarms"], ["sim"], ["site"], ["site", "keys"]], ids=" ".join)
+def test_help_says_what_each_command_does_in_a_whole_sentence(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main([*words, "--help"]) == 0
+    commands = capsys.readouterr().out.split("Commands:")[1]
+    assert not [line for line in commands.splitlines() if line.endswith("...")]
+
+
+def test_faults_are_listed_without_naming_a_pole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sim", "press", "--fault", "help"]) == 0
+    assert "cable-cut" in capsys.readouterr().out
 
 
 def test_agent_pays_for_no_screen() -> None:

@@ -195,3 +195,16 @@ def test_lock_files_name_no_download_address() -> None:
     for lock in locks:
         text = lock.read_text(encoding="utf-8")
         assert "://" not in text and '"resolved"' not in text, _name(lock)
+
+
+def test_links_of_the_docs_lead_somewhere() -> None:
+    link = re.compile(r"\]\((?!\w+://)([^)#\s]+)")
+    docs = [path for path in _tracked() if path.suffix == ".md"]
+    links = [(path, target) for path in docs for target in link.findall(path.read_text(encoding="utf-8"))]
+    assert links
+    assert not [f"{_name(path)}: {target}" for path, target in links if not (path.parent / target).exists()]
+
+
+def test_the_readme_walks_over_the_files_that_carry_the_steps() -> None:
+    rows = re.findall(r"^\| (\d+) \|.*\]\(([^)]+)\) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert {int(step): file for step, file in rows} == STEPS

@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SafezoneError as error:
         return _complain(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _complain(f"{error.format_message().rstrip('.')}; see 'safezone --help'", 2)
+        # A mistake behind a command is explained by that command's help; what is no command, by ours.
+        where = getattr(getattr(error, "ctx", None), "command_path", "safezone")
+        return _complain(f"{error.format_message().rstrip('.')}; see '{where} --help'", 2)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:

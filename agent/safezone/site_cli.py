@@ -13,7 +13,7 @@ from sos_keys import cli as keys_cli
 
 def register(app: typer.Typer) -> None:
     """Add ``site``."""
-    site = typer.Typer(help="A site file.", no_args_is_help=True, rich_markup_mode=None)
+    site = typer.Typer(help="A site file, its keys and its brokers.", rich_markup_mode=None)
     site.command("check")(check)
     keys_cli.register(site)
     app.add_typer(site, name="site")

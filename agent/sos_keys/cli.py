@@ -106,7 +106,7 @@ def revoke(
     old: Annotated[bool, typer.Option("--old", help="All but the newest, after a rotation.")] = False,
     out: OutOption = _OUT,
 ) -> None:
-    """Turn one of them away for good: its certificates go on the list of the revoked; a pole gets another key."""
+    """Turn one of them away for good. Its certificates go on the list of the revoked; a pole gets another key."""
     if kind == "pole":
         _renew_pole(out, name)
         return
@@ -177,7 +177,7 @@ def acl(
     ),
     data: Annotated[Path, typer.Option(help="Where the broker keeps its store.")] = Path("/var/lib/mosquitto"),
 ) -> None:
-    """Write mosquitto's configuration and access list into each broker's folder, beside its certificate."""
+    """Write mosquitto's configuration and access list. Into each broker's folder, beside its certificate."""
     from sos_keys.acl import access_list, configuration
 
     found = read_site(find_site(site))

@@ -58,7 +58,7 @@ SHOWN_ROWS = 10
 def register(app: typer.Typer) -> None:
     """Add ``station`` and ``alarms``."""
     app.command("station")(station)
-    alarms = typer.Typer(help="The officer's desk: see and answer alarms.", no_args_is_help=True, rich_markup_mode=None)
+    alarms = typer.Typer(help="The officer's desk: see and answer alarms.", rich_markup_mode=None)
     commands: list[tuple[str, Callable[..., None]]] = [
         ("list", list_alarms), ("show", show), ("accept", accept), ("dispatch", dispatch), ("arrive", arrive),
         ("close", close), ("notices", notices), ("watch", watch),
@@ -73,7 +73,7 @@ def station(
     check: Annotated[bool, typer.Option("--check", help="Say what would fail, a line each, and end.")] = False,
     log: Annotated[str, typer.Option(help="info, warning or error.")] = "info",
 ) -> None:
-    """Run the receiving end: take alarms from every broker of the site, keep them, answer officers."""
+    """Run the receiving end, until SIGTERM or Ctrl-C. It takes alarms from every broker and answers officers."""
     from sos_edge import log as logging
     from sos_station import app
 
@@ -108,7 +108,7 @@ def list_alarms(
     broker: BrokerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open alarms: those that wait for an officer first, live ones before late ones, the oldest first.
+    """Open alarms, those that wait for an officer first. Live ones stand before late ones, the oldest first.
 
     A row is an incident: all presses at one pole while one of them is open. Its number is that of the press to act on.
     """
@@ -142,7 +142,7 @@ async def _pages(terminal: Terminal, request: DeskRequest, limit: int, offset: i
 def show(
     number: NumberArgument, site: SiteOption = "betong", broker: BrokerOption = None, as_json: JsonOption = False
 ) -> None:
-    """One alarm: what happened to it, when and by whom, and the other presses of its incident."""
+    """One alarm: what happened to it, when and by whom. With the other presses of its incident."""
     _check_number(number)
     answer = _run(site, broker, lambda terminal: _show(terminal, number))
     alarm, *others = answer.alarms
@@ -219,7 +219,7 @@ def notices(
     broker: BrokerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open faults of points, poles, brokers: since when, and when it was last good."""
+    """Open faults of points, poles and brokers. Since when, and when it was last good."""
     request = DeskRequest(number="", officer="", action="notices", everything=everything, limit=limit)
     answer = _run(site, broker, lambda terminal: terminal.ask(request))
     if as_json:
@@ -235,7 +235,7 @@ def notices(
 
 
 def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
-    """The list, live, until Ctrl-C; rings the terminal's bell for each new call."""
+    """The list, live, with a bell for each new call. Until Ctrl-C."""
 
     async def work(terminal: Terminal) -> None:
         from rich.live import Live

@@ -36,7 +36,7 @@ def chaos(
     keep: Annotated[str, typer.Option(help="Work in this folder, and leave logs and databases there.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Kill, stop, cut, fill and press for some minutes; exit 1 if a promise was broken."""
+    """Kill, stop, cut, fill and press for some minutes. Exit 1 if a promise was broken."""
     if not MINUTES_LEAST <= minutes <= MINUTES_MOST:
         raise UserError(f"--minutes {minutes:g} is outside {MINUTES_LEAST:g} to {MINUTES_MOST:g}")
     if not 0 <= seed <= SEED_MOST:

@@ -45,7 +45,7 @@ def show(context: typer.Context, site: SiteOption = "betong", broker: BrokerOpti
 
 
 def press(
-    pole: Annotated[str, typer.Argument(help="Which pole, such as clock-tower-1.")],
+    pole: Annotated[str, typer.Argument(metavar="POLE", help="Which pole, such as clock-tower-1.")] = "",
     until: Annotated[str, typer.Option(help="Stage to wait for on the lamp.")] = "received",
     timeout: Annotated[float, typer.Option(help="Seconds from the first contact.")] = 20.0,
     fault: Annotated[str, typer.Option(help="What fails meanwhile; 'help' lists it.")] = "none",
@@ -53,7 +53,7 @@ def press(
     broker: BrokerOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Start the site without a panel, press once, and print each stage that the lamp of that pole showed."""
+    """Start the site without a panel and press once. Prints each stage that the lamp of that pole showed."""
     from sos_sim.live.faults import FAULTS
     from sos_sim.live.press import STAGES, Seen, press_once
 
@@ -86,7 +86,7 @@ def replay(
     press_every: Annotated[float, typer.Option(help="Seconds between presses, where no button was recorded.")] = 30.0,
     site: SiteOption = "betong",
 ) -> None:
-    """Make a scenario of a recorded cable and button, on standard output; 'safezone soak --scenario' plays it."""
+    """Make a scenario of a recorded cable and button. On standard output; 'safezone soak --scenario' plays it."""
     from sos_sim.record import read_record
     from sos_sim.replay import scenario_of
     from sos_sim.scenario import dump
@@ -104,7 +104,7 @@ def site_file(
     poles: Annotated[int, typer.Option(help="How many.")] = 100,
     on_a_line: Annotated[int, typer.Option(help="Poles of each point, on one shared pair if several.")] = 1,
 ) -> None:
-    """Write the site file of a made-up town of any size, on standard output; for '--site'."""
+    """Write the site file of a made-up town of any size. On standard output; for '--site'."""
     from sos_sim.bigtown import town
     from sos_sim.live.layout import dump
 

