@@ -9,6 +9,7 @@ import pytest
 from tests.agent.core_world import World, config
 
 from sos_agent.core import courier, effects, events
+from sos_agent.core import lines as lines_core
 from sos_contract.payloads import Identity, Receipt
 from sos_wire import messages
 from sos_wire.link import BACKLOG
@@ -311,3 +312,24 @@ def test_a_fetch_that_the_pass_has_overtaken_is_not_used() -> None:
         parts.courier._rescan(row.row)
         world.agent.handle(events.Timer(), world.now_ms)
     world.until(lambda: not world.store.waiting(), 60_000)
+
+
+def test_the_lamps_press_is_answered_before_a_backlog() -> None:
+    world = ready(World())
+    assert world.agent is not None and world.agent._run is not None
+    lines, pole = world.agent._run.lines, world.poles["p1"]
+    del pole.told[:]
+    for number in range(1, 101):
+        lines.tell("p1", (INCARNATION, 1, number), "received")
+    for stage in ("held", "received"):
+        lines.tell("p1", (INCARNATION, 2, 7), stage, lamp=True)
+    world.until(lambda: len(pole.told) == 102, 20_000)
+    assert pole.told[:2] == [(2, 7, "held"), (2, 7, "received")]
+    assert sorted(pole.told[2:]) == [(1, number, "received") for number in range(1, 101)]
+    lines.tell("p1", (INCARNATION, 1, 1), "closed")
+    world.run(3)  # under way
+    for number in range(2, 101):
+        lines.tell("p1", (INCARNATION, 1, number), "closed")
+    lines.tell("p1", (INCARNATION, 2, 8), "held", lamp=True)
+    world.until(lambda: len(pole.told) == 203, 20_000)
+    assert pole.told.index((2, 8, "held")) <= 102 + lines_core.OLD_IN_FLIGHT

@@ -13,6 +13,7 @@ from sos_contract.stages import HELD
 from sos_wire.agent_end import AgentLink
 from sos_wire.frame import HELLO, Frame
 from sos_wire.handshake import read_hello
+from sos_wire.lanes import WINDOW
 from sos_wire.link import LIVE, Link
 from sos_wire.messages import Progress, Service
 from sos_wire.ticks import TICKS_MASK
@@ -23,6 +24,9 @@ ANSWERS_MOST = 128
 # poles come closer together than CROWD_MS, all are answered *held* before any is told more.
 CROWD_MS = 200
 CALM_MS = 150
+# Later stages of presses that no lamp shows, under way at a time. While a backlog drains they come by the hundred, 4 ms
+# on the wire each: the answers to a new press go first, and wait for one of these at most.
+OLD_IN_FLIGHT = 1
 FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with the next turn
 
 Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
@@ -253,12 +257,14 @@ class Lines:
     def _offer_answers(self, end: PoleEnd) -> None:
         if end.service_due and end.link.send(LIVE, self._service):
             end.service_due = False
+        if not end.answers:
+            return
         calm = self._context.now_ms >= end.seat.calm_ms
-        for (press, first), stage in list(end.answers.items()):
-            if end.link.room(LIVE) <= 0:
+        for press, first in sorted(end.answers, key=lambda key: (key[0] != end.lamp, not key[1])):
+            if end.link.room(LIVE) <= (0 if first or press == end.lamp else WINDOW - OLD_IN_FLIGHT):
                 return
             if first or calm:
-                del end.answers[press, first]
+                stage = end.answers.pop((press, first))
                 incarnation, boot, number = press
                 end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, stage).pack())
 
