@@ -30,8 +30,9 @@ from sos_edge.address import STEP_TIMEOUT_S, Address, explain
 KEEPALIVE_S = 10
 # Unacknowledged bytes older than this close the socket; the probe would notice at 12 s.
 TCP_USER_TIMEOUT_MS = 10_000
-# What paho may hold unacknowledged. The core keeps fewer in flight; beyond it, publish() says no instead of queueing.
-MAX_IN_FLIGHT = 256
+# What paho may hold unacknowledged: two answers to each of a thousand points that all call at once. Who wants more is
+# told no, and nothing queues. An agent's core keeps far fewer in flight.
+MAX_IN_FLIGHT = 2048
 # In TLS 1.3 a broker judges our certificate only after the handshake: all that paho sees of it is this.
 HUNG_UP = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: Python's ssl has no name for it.
@@ -167,7 +168,8 @@ class MqttLink:
             reconnect_on_failure=False,
         )
         client.connect_timeout = STEP_TIMEOUT_S
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
+        # With a limit of its own paho would look through all that is in flight at each acknowledgement.
+        client.max_inflight_messages_set(0)
         client.max_queued_messages_set(MAX_IN_FLIGHT)
         if will is not None:
             client.will_set(will[0], will[1], qos=1, retain=True)
