@@ -20,7 +20,7 @@ from sos_wire.seal import TAG_BYTES
 
 # One after the other, and with time: a machine may run these tests twice at once.
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("bench"), pytest.mark.timeout(300)]
-TINY = {"press": 2, "bus": 1, "agent": 1, "firmware": 1000, "outbox": 70, "virtual": 1}
+TINY = {"press": 2, "bus": 1, "agent": 1, "firmware": 1000, "outbox": 70, "drain": 300, "station": 300, "virtual": 1}
 KEYS = {"bench", "what", "unit", "value", "count", "floor", "ratio", "reach", "met"}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sos_contract.errors import SafezoneError
+from sos_keys.acl import MAX_IN_FLIGHT, MAX_QUEUED
 from sos_sim.live.child import Child
 from sos_sim.live.layout import free_port
 
@@ -92,6 +93,7 @@ class Mosquitto:
     def _lines(self) -> list[str]:
         # Nagle's algorithm costs 35 ms at p99 even on the loopback.
         lines = [f"listener {self.port} {_HOST}", "set_tcp_nodelay true", "persistence false", "allow_anonymous true"]
+        lines += [f"max_inflight_messages {MAX_IN_FLIGHT}", f"max_queued_messages {MAX_QUEUED}"]  # as for a site
         if os.geteuid() == 0:
             lines.append("user root")  # else it leaves the rights with which it may read its folder
         if self._tls:

@@ -44,6 +44,8 @@ PARTS = {
     "agent": Part(30, "seconds of idling", "the agent's memory, idle processor, start to armed"),
     "firmware": Part(1_000_000, "idle steps", "the pole's size, heap, and heap growth"),
     "outbox": Part(2_000, "alarms a way", "durable alarms a second"),
+    "drain": Part(10_000, "held alarms", "alarms held through an outage, and new presses while they drain"),
+    "station": Part(20_000, "alarms a row", "durable alarms a second from 1, 10 and 1,000 points"),
     "virtual": Part(60, "virtual minutes", "the virtual town, quiet and under faults, beside SimPy and the live one"),
 }
 

@@ -44,6 +44,7 @@ class Mqtt:
     def __init__(self, broker: str, topic: str, ca: str, cert: str, key: str) -> None:
         self.messages = 0
         self.client = Client(CallbackAPIVersion.VERSION2)
+        self.client.max_inflight_messages_set(0)  # its owner bounds what is under way
         if ca != "-":
             self.client.tls_set(ca, cert, key)
         self.client.on_message = self._on_message

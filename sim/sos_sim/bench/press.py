@@ -7,7 +7,6 @@ same neighbours. The floor begins where the debounce has ended: with the first b
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from sos_contract.errors import SafezoneError
 from sos_contract.payloads import Alarm, Identity, Receipt, encode
 from sos_sim.bench.figures import Figure, Reach, Tell, figure, percentile, spread
-from sos_sim.bench.rig import DEBOUNCE_MS, STAGES, Rig, Stages, WatchedCable
+from sos_sim.bench.rig import DEBOUNCE_MS, STAGES, Rig, Stages, WatchedCable, broker_words, said
 from sos_sim.live.child import Child
 from sos_wire.frame import TALK_UP, build
 from sos_wire.messages import Press, Progress
@@ -27,11 +26,10 @@ from sos_wire.seal import Seal
 HOLD_MS = 100.0
 # From one press to the next: release, 250 ms in which the button must rest, and something that is never the same, so
 # that presses fall anywhere between beats, probes and checkpoints.
-REST_S = (0.40, 0.60)
+REST_S = (0.30, 0.42)
 OFFICER_EVERY = 10  # presses, after which the officer closes what is open ...
-AFTER_OFFICER_S = (
-    1.0  # ... and each is told to the pole, 5 ms on the wire: a press is measured at rest, not behind that
-)
+# ... and each is told to the pole, 5 ms on the wire: a press is measured at rest, not behind that.
+AFTER_OFFICER_S = 0.4
 WARM_UP = 3  # presses and floors that are not counted: first pages, first imports
 FLOOR_TIMEOUT_S = 10.0
 # Unloading the wire at 115,200 baud takes 10 bits a byte.
@@ -72,8 +70,7 @@ class Floor:
         folder.mkdir(parents=True)
         self._sizes = sizes()
         self.cable = WatchedCable(folder / "wire", shared=False)
-        tls = rig.tls
-        broker = [rig.broker.url, *([str(tls.ca), str(tls.cert), str(tls.key)] if tls else ["-", "-", "-"])]
+        broker = broker_words(rig.broker, rig.tls)
         command = [sys.executable, "-m", "sos_sim.bench.floor"]
         size = self._sizes
         wire = [str(self.cable.port.path), *map(str, (size.up, size.held, size.received, size.alarm))]
@@ -90,16 +87,7 @@ class Floor:
         self.cable.attach("floor", self._hear)
         for child in self._children:
             await child.start()
-            await self._ready(child)
-
-    async def _ready(self, child: Child) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FLOOR_TIMEOUT_S):
-                while child.running:
-                    if "ready" in child.log.read_text(encoding="utf-8"):
-                        return
-                    await asyncio.sleep(0.01)
-        raise SafezoneError(f"{child.name} is not ready: {child.last_words()}")
+            await said(child, "ready", FLOOR_TIMEOUT_S)
 
     async def stop(self) -> None:
         await asyncio.gather(*(child.stop() for child in self._children))

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -84,7 +85,7 @@ def small_site(folder: Path, poles: int, broker: str, tls: Tls | None) -> sites.
 class Rig:
     """``async with Rig(folder, poles=1, tls=False) as rig``: in service when it is entered, gone when it is left."""
 
-    def __init__(self, folder: Path, *, poles: int = 1, tls: bool = False, station: bool = True) -> None:
+    def __init__(self, folder: Path, *, poles: int = 1, tls: bool = False) -> None:
         self.folder = folder
         self.tls = certify(folder / "tls") if tls else None
         self.broker = Mosquitto(folder / "broker", self.tls)
@@ -133,6 +134,10 @@ class Rig:
         await asyncio.sleep(
             2 * CALM_MS / 1000
         )  # after its start a pole must see a button at rest before a press counts
+
+    def data(self, whose: Literal["agent", "station"]) -> Path:
+        """Folder with the database of that one."""
+        return self.site.point[0].data_path if whose == "agent" else self.site.station.data_path
 
     async def ready(self) -> None:
         """Until every lamp says *in service*."""
@@ -195,6 +200,26 @@ class Rig:
         if answer.error:
             raise SafezoneError(f"the bench's station refuses: {answer.error}")
         return answer.alarms
+
+
+def broker_words(broker: Mosquitto, tls: Tls | None) -> list[str]:
+    """How the bare processes are told of the broker and of the files for TLS."""
+    return [broker.url, *([str(tls.ca), str(tls.cert), str(tls.key)] if tls else ["-", "-", "-"])]
+
+
+async def said(child: Child, word: str, timeout_s: float) -> str:
+    """The first line of a bare process that begins so."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            while True:
+                running = child.running
+                for line in child.log.read_text(encoding="utf-8").splitlines():
+                    if line.startswith(word):
+                        return line
+                if not running:
+                    break
+                await asyncio.sleep(0.01)
+    raise SafezoneError(f"{child.name} never said {word}: {child.last_words()}")
 
 
 class Stages:
