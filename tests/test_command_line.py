@@ -107,7 +107,7 @@ def test_mistyped_words(capsys: pytest.CaptureFixture[str], words: list[str], sa
     assert says in line
 
 
-@pytest.mark.parametrize("words", [[], ["alarms"], ["sim"], ["site"], ["site", "keys"]], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["alarms"], ["sim"], ["site"], ["site", "keys"], ["ledger"]], ids=" ".join)
 def test_help_says_what_each_command_does_in_a_whole_sentence(
     capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:

@@ -27,7 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 def register(app: typer.Typer) -> None:
     """Add ``ledger``."""
     ledger = typer.Typer(
-        help="What station and agents wrote down: whether it still says the same.", no_args_is_help=True,
+        help="Whether what station and agents wrote down is unchanged.",
         rich_markup_mode=None,
     )  # fmt: skip
     ledger.command("verify")(verify)
@@ -46,7 +46,7 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Check every ledger at hand and name each gap, change and missing record; walk PRESS from its pole to its officer.
+    """Check every ledger at hand. Names each gap, change and missing record; walks PRESS from its pole to its officer.
 
     Exit code 0: all holds; 1: something does not; 2: something cannot be read.
     """
@@ -75,7 +75,7 @@ def verify(
 
 
 def head(site: SiteOption = "betong", data: DataOption = None, as_json: JsonOption = False) -> int:
-    """Print each ledger's head, NUMBER:HASH: kept elsewhere, it shows a later change of all that was written before."""
+    """Print each ledger's head, NUMBER:HASH. Kept elsewhere, it shows a later change of all that was written before."""
     with ExitStack() as opened:
         for chain in Ledgers(_books(read_site(find_site(site)), data, opened)).chains:
             if not chain.records:
