@@ -31,6 +31,8 @@ PURGE_MS = 6 * 3_600_000
 TURNS_MOST = 8
 # What these tell is asked for when the time comes; nothing becomes due by them.
 _NOTED = (events.Published,)
+# What these bring concerns the lines alone, unless something comes of it or the time of something else has come.
+_OF_LINES = (events.PortBytes, events.Timer)
 
 
 class Agent:
@@ -59,7 +61,7 @@ class Agent:
         context.effects = []
         for one in todo:
             self._run.handle(one)
-        if not isinstance(event, _NOTED):
+        if not isinstance(event, _NOTED) and not (isinstance(event, _OF_LINES) and self._run.pump_lines()):
             self._run.pump()
         return context.effects
 
@@ -95,6 +97,7 @@ class _Run:
         self._purge_ms = now_ms
         self._stopped = False
         self._due_ms: int | None = None  # of the next timer, once that was asked for
+        self._others_ms: int | None = None  # the same of all parts but the lines
         self._handlers = self._table()
 
     def _table(self) -> dict[type[Event], Callable[[Any], None]]:
@@ -128,9 +131,27 @@ class _Run:
         if not self._stopped:
             self._handlers[type(event)](event)
 
+    def pump_lines(self) -> bool:
+        """As ``pump``, where nothing but the lines has something due; False where that is not so."""
+        lines, others_ms = self.lines, self._others_ms
+        if others_ms is None or self.context.now_ms >= others_ms or self.context.effects or self._stopped:
+            return False
+        beats = [happening for happening in lines.happenings if isinstance(happening, Beat)]
+        if len(beats) < len(lines.happenings):
+            return False
+        lines.happenings.clear()
+        news = False
+        for beat in beats:
+            news |= self.health.beat(beat.pole, beat.status)
+        if news:
+            return False
+        self._due_ms = None
+        lines.pump()
+        return not lines.happenings
+
     def pump(self) -> None:
         """What the time, or the event just handled, makes due: first what concerns presses, last the health."""
-        self._due_ms = None
+        self._due_ms = self._others_ms = None
         if self._stopped:
             return
         for _ in range(TURNS_MOST):
@@ -162,13 +183,17 @@ class _Run:
 
     def next_timer_ms(self) -> int | None:
         """Worked out once after each ``pump``: nothing moves it in between."""
-        if self._due_ms is None and not self._stopped:
-            self._due_ms = self._soonest_ms()
-        return None if self._stopped else self._due_ms
+        if self._stopped:
+            return None
+        if self._others_ms is None:
+            self._others_ms = self._soonest_ms()
+        if self._due_ms is None:
+            self._due_ms = min(self.lines.next_due_ms(), self._others_ms)
+        return self._due_ms
 
     def _soonest_ms(self) -> int:
+        """Of all parts but the lines."""
         dues = (
-            self.lines.next_due_ms(),
             self.supervision.next_due_ms(),
             self.brokers.next_due_ms(),
             self.links.next_due_ms(),

@@ -53,15 +53,20 @@ class HealthReport:
         self._summary: tuple[str, int, int] | None = None
         self._summary_ms = context.now_ms
 
-    def beat(self, pole: str, status: bytes) -> None:
-        said = messages.unpack(status)
-        if not isinstance(said, messages.Status):
-            self._context.counts["status_unknown"] += 1
-            return
-        if self._status.get(pole) is None or self._payloads[pole] != status:
-            self._status[pole], self._payloads[pole] = said, status
+    def beat(self, pole: str, status: bytes) -> bool:
+        """What a pole says of itself; whether that is news, or something was noted."""
+        known = self._status.get(pole)
+        news = known is None or self._payloads[pole] != status
+        if news:
+            said = messages.unpack(status)
+            if not isinstance(said, messages.Status):
+                self._context.counts["status_unknown"] += 1
+                return False
+            self._status[pole] = known = said
+            self._payloads[pole] = status
             self.changed = True
-        self._notices.beat(pole, said.faults)
+        assert known is not None
+        return self._notices.beat(pole, known.faults) or news
 
     def disk_event(self, event: str, reason: str = "") -> None:
         """An alarm was ``written``, a notice ``noted``; there was no room for a notice (``crowded``: alarms have a

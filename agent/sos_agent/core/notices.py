@@ -70,8 +70,9 @@ class Notices:
         else:
             self._context.emit(effect)
 
-    def beat(self, pole: str, mask: int) -> None:
-        """The faults that a pole says it has, as bits."""
+    def beat(self, pole: str, mask: int) -> bool:
+        """The faults that a pole says it has, as bits; whether one was noted that no notice had told."""
+        noted = False
         for bit, kind in enumerate(FAULTS):
             on = bool(mask >> bit & 1)
             key = (pole, kind)
@@ -80,6 +81,8 @@ class Notices:
             elif self._context.now_ms - self._differs_since.setdefault(key, self._context.now_ms) >= DISAGREE_MS:
                 self._context.counts["notice_made_good"] += 1
                 self.add(pole, kind, on=on)
+                noted = True
+        return noted
 
     def stored(self, event: NoticeStored) -> None:
         self.waiting += 1
