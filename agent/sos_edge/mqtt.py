@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec import Struct
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
@@ -41,8 +42,7 @@ NO_CHECK_TIME = 0x200000
 READS_A_TURN = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """The broker took the connection whose state payload carries ``session``.
 
     ``until_ms``: the end of the broker's certificate, Unix time; None without TLS.
@@ -53,16 +53,14 @@ class Connected:
     until_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(Struct, frozen=True):
     """The attempt failed or the connection ended; comes exactly once for each connect() that was not closed by us."""
 
     broker: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A message of a topic that we subscribed to."""
 
     broker: str
@@ -71,8 +69,7 @@ class Message:
     retained: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """The broker acknowledged the publication that was given ``token``."""
 
     broker: str

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.agent.core_world import World, config
 
 from sos_agent.core import courier, effects, events, intake, lines, notices, uptime

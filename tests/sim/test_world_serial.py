@@ -8,12 +8,12 @@ import os
 import random
 import select
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from sos_agent.core import effects, events
 from sos_agent.edge import serial

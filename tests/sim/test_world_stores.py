@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.agent.outbox_kit import Bench
 from tests.agent.test_outbox_twin import BASES, steps
 from tests.sim.stores import SECOND_US, WALL_MS, Stores, press, results, store

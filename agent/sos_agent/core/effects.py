@@ -7,37 +7,34 @@ A crash may fall between any two. Effects on the outbox complete as the event na
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from sos_contract.payloads import Detail, Identity, Quality
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPort:
+class OpenPort(Struct, frozen=True):
     """Open a port that ``PortsSeen`` offered. Completes as ``PortOpened``, or as ``PortClosed`` with the reason."""
 
     port: str
     baud: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClosePort:
+class ClosePort(Struct, frozen=True):
     """Close a port; nothing of it is delivered afterwards, not even a ``PortClosed``."""
 
     port: str
 
 
-@dataclass(frozen=True, slots=True)
-class WriteBytes:
+class WriteBytes(Struct, frozen=True):
     """Write one frame to an open port. No completion: what is lost is sent again. Must not block the loop."""
 
     port: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoreAlarm:
+class StoreAlarm(Struct, frozen=True):
     """Commit one press. Completes as ``Stored`` once it would survive a power cut.
 
     The store looks ``id`` up: unknown -> ``new``; known with the same (kind, pressed_at_ms, repeats) -> ``duplicate``,
@@ -54,8 +51,7 @@ class StoreAlarm:
     pressed_ms: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class MarkReceipted:
+class MarkReceipted(Struct, frozen=True):
     """The station has these on disk: they wait no more, stage at least ``received``, kept for 30 days from ``at_ms``.
 
     Completes as ``Receipted``. Unknown identities, and rows that are receipted already, are left as they are.
@@ -66,22 +62,19 @@ class MarkReceipted:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class MarkWaiting:
+class MarkWaiting(Struct, frozen=True):
     """The station's inbox lacks these: those that are receipted wait again (their stage stays). -> ``MadeWaiting``."""
 
     ids: tuple[Identity, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreProgress:
+class StoreProgress(Struct, frozen=True):
     """Move stages forward, never back, of rows that are receipted. Completes as ``ProgressStored``."""
 
     stages: tuple[tuple[Identity, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreNotice:
+class StoreNotice(Struct, frozen=True):
     """Commit a notice under the next number of this outbox. Completes as ``NoticeStored``.
 
     ``merge``: if a waiting notice of the same pole, kind and ``on`` exists (and ``detail`` is None), that one goes and
@@ -98,15 +91,13 @@ class StoreNotice:
     merge: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DropNotices:
+class DropNotices(Struct, frozen=True):
     """The station has these notices: they go, apart from what tells which faults are open. -> ``NoticesDropped``."""
 
     numbers: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreBoot:
+class StoreBoot(Struct, frozen=True):
     """Remember when a pole's boot began, for ages across restarts (insert or replace). No completion but failure.
 
     ``zero_ms`` is the time, in ``timebase``, at which that boot's uptime was 0. The newest 64 boots a pole are kept.
@@ -119,8 +110,7 @@ class StoreBoot:
     zero_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreTimebase:
+class StoreTimebase(Struct, frozen=True):
     """Remember which wall time the zero of a time base was (insert or replace). No completion but failure."""
 
     timebase: str
@@ -128,24 +118,21 @@ class StoreTimebase:
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
-class FetchWaiting:
+class FetchWaiting(Struct, frozen=True):
     """Read waiting alarms with ``row`` > ``after_row`` in order, at most ``limit``. Completes as ``WaitingFetched``."""
 
     after_row: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchNotices:
+class FetchNotices(Struct, frozen=True):
     """Read waiting notices with number > ``after_number`` in order, at most ``limit``. -> ``NoticesFetched``."""
 
     after_number: int
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class FetchReceipted:
+class FetchReceipted(Struct, frozen=True):
     """Read identities of receipted alarms with ``row`` > ``after_row`` in order. -> ``ReceiptedFetched``.
 
     ``open_only`` leaves out those whose stage is ``closed``.
@@ -156,15 +143,13 @@ class FetchReceipted:
     open_only: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PurgeReceipted:
+class PurgeReceipted(Struct, frozen=True):
     """Delete alarms receipted before that wall time (rows whose time base has no wall time stay). -> ``Purged``."""
 
     before_wall_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """Begin one attempt to connect, with this will (QoS 1, retained). Completes as ``BrokerUp`` or ``BrokerDown``.
 
     ``session`` is new for each attempt and marks every event of that connection. No retries by the edge.
@@ -176,23 +161,20 @@ class Connect:
     will_payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Struct, frozen=True):
     """End that connection, orderly where it still can; no event of that session is delivered afterwards."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """Subscribe at QoS 1. Messages come as ``BrokerMessage``."""
 
     session: str
     topics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """Publish at QoS 1. Completes as ``Published`` when the broker acknowledged; lost with the connection."""
 
     session: str
@@ -202,8 +184,7 @@ class Publish:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """One line for the log: what happened, then key=value fields."""
 
     level: Literal["info", "warning", "error"]
@@ -211,13 +192,11 @@ class Log:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """Armed: the outbox is loaded and the ports are being opened. systemd READY=1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """One line for systemd STATUS=, when it changes."""
 
     text: str

@@ -6,8 +6,9 @@ until the machine restarts (Linux: CLOCK_BOOTTIME and the kernel's boot id). ``*
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from sos_agent.core.effects import (
     DropNotices,
@@ -25,8 +26,7 @@ from sos_agent.core.effects import (
 from sos_contract.payloads import Detail, Identity, Quality
 
 
-@dataclass(frozen=True, slots=True)
-class PoleConfig:
+class PoleConfig(Struct, frozen=True):
     """A pole on a line. ``supervised`` is false for an input without a resistor reading."""
 
     id: str
@@ -35,8 +35,7 @@ class PoleConfig:
     supervised: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class LineConfig:
+class LineConfig(Struct, frozen=True):
     """A serial line, named after the port that the site file gives it; the own button is one, ``local:<id>``."""
 
     name: str
@@ -45,8 +44,7 @@ class LineConfig:
     poles: tuple[PoleConfig, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """What does not change while the agent runs."""
 
     station: str
@@ -56,8 +54,7 @@ class Config:
     certificate_until_ms: int | None = None  # Unix time
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmRow:
+class AlarmRow(Struct, frozen=True):
     """An alarm in the outbox. ``row`` counts up in the order of commits.
 
     ``pressed_ms`` is in ``timebase``; ``pressed_wall_ms`` = that plus the time base's wall time, None where either is
@@ -76,8 +73,7 @@ class AlarmRow:
     stage: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeRow:
+class NoticeRow(Struct, frozen=True):
     """A waiting notice; ``wall_ms`` and ``quality`` through the time base, as for alarms (0 and ``unset``: unknown)."""
 
     number: int
@@ -93,8 +89,7 @@ class NoticeRow:
     detail: Detail | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BootRow:
+class BootRow(Struct, frozen=True):
     """A pole's boot as ``StoreBoot`` remembered it; ``wall_zero_ms`` and ``quality`` through the time base."""
 
     pole: str
@@ -106,8 +101,7 @@ class BootRow:
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What the outbox holds at start, in bounded size.
 
     ``newest``: per pole, of the alarms of kind ``press`` and the incarnation that the highest row of these has, the one
@@ -125,8 +119,7 @@ class Contents:
     damaged: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The first event, once. ``entropy``: 32 random bytes; ``timebase`` names the clock of ``now_ms``."""
 
     entropy: bytes
@@ -134,26 +127,22 @@ class Started:
     contents: Contents
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """The program is asked to end: the last effects say goodbye to the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(Struct, frozen=True):
     """``next_timer_ms`` has come. Early or needless ones do no harm."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """The wall clock now: once at start (before ``Started`` or after), every 10 s, and when its quality changes."""
 
     wall_ms: int
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A port that exists and could be that line's: ``home`` if it is the one that the site file names."""
 
     port: str
@@ -161,39 +150,34 @@ class Candidate:
     home: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PortsSeen:
+class PortsSeen(Struct, frozen=True):
     """All candidates there are now, at start and whenever that changes. A device stands there once for each line it
     could be, under one name (the path to open), whatever links point at it. Looked for every second."""
 
     candidates: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PortOpened:
+class PortOpened(Struct, frozen=True):
     """``OpenPort`` succeeded."""
 
     port: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortClosed:
+class PortClosed(Struct, frozen=True):
     """The port could not be opened, or it broke; it is closed now."""
 
     port: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PortBytes:
+class PortBytes(Struct, frozen=True):
     """Bytes read from an open port, in order, as they came."""
 
     port: str
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """``StoreAlarm`` is on disk. ``row`` is the alarm of exactly that content: new, or as it was found."""
 
     effect: StoreAlarm
@@ -201,24 +185,21 @@ class Stored:
     row: AlarmRow
 
 
-@dataclass(frozen=True, slots=True)
-class Receipted:
+class Receipted(Struct, frozen=True):
     """``changed``: those that waited until now."""
 
     effect: MarkReceipted
     changed: tuple[Identity, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MadeWaiting:
+class MadeWaiting(Struct, frozen=True):
     """``changed``: those that were receipted until now."""
 
     effect: MarkWaiting
     changed: tuple[Identity, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressStored:
+class ProgressStored(Struct, frozen=True):
     """``changed``: those whose stage really moved on, with the new one; ``unknown``: those that the outbox lacks."""
 
     effect: StoreProgress
@@ -226,8 +207,7 @@ class ProgressStored:
     unknown: tuple[tuple[Identity, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeStored:
+class NoticeStored(Struct, frozen=True):
     """The notice is on disk as ``number``; ``replaced`` is the number of the one merged into it, or None."""
 
     effect: StoreNotice
@@ -235,16 +215,14 @@ class NoticeStored:
     replaced: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class NoticesDropped:
+class NoticesDropped(Struct, frozen=True):
     """``dropped``: how many of them were there."""
 
     effect: DropNotices
     dropped: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingFetched:
+class WaitingFetched(Struct, frozen=True):
     """``end``: no waiting alarm lies behind these."""
 
     effect: FetchWaiting
@@ -252,8 +230,7 @@ class WaitingFetched:
     end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class NoticesFetched:
+class NoticesFetched(Struct, frozen=True):
     """``end``: no waiting notice lies behind these."""
 
     effect: FetchNotices
@@ -261,8 +238,7 @@ class NoticesFetched:
     end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptedFetched:
+class ReceiptedFetched(Struct, frozen=True):
     """(row, identity) pairs; ``end``: none lies behind these."""
 
     effect: FetchReceipted
@@ -270,16 +246,14 @@ class ReceiptedFetched:
     end: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Purged:
+class Purged(Struct, frozen=True):
     """``count`` rows went."""
 
     effect: PurgeReceipted
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFailed:
+class StoreFailed(Struct, frozen=True):
     """That effect on the outbox did not happen. Nothing was promised, nothing is. ``full``: for want of room, of which
     alarms have some of their own."""
 
@@ -288,23 +262,20 @@ class StoreFailed:
     full: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerUp:
+class BrokerUp(Struct, frozen=True):
     """``Connect`` succeeded."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerDown:
+class BrokerDown(Struct, frozen=True):
     """The attempt failed or the connection broke."""
 
     session: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerMessage:
+class BrokerMessage(Struct, frozen=True):
     """A message of a subscribed topic. ``retained``: it was kept by the broker from earlier."""
 
     session: str
@@ -313,8 +284,7 @@ class BrokerMessage:
     retained: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """The broker acknowledged ``Publish`` of that token: the broker lives. Only a receipt is success."""
 
     session: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from sos_agent.core.context import Context
 from sos_agent.core.effects import WriteBytes
 from sos_agent.core.events import PoleConfig
@@ -32,8 +34,7 @@ FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with 
 Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(Struct, frozen=True):
     """A message of a pole, in order, once. ``lane``: 0 live, 1 backlog."""
 
     pole: str
@@ -41,23 +42,20 @@ class Delivered:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Struct, frozen=True):
     """What a pole says of itself."""
 
     pole: str
     status: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A session with that pole began."""
 
     pole: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """Nothing genuine was heard of that pole for too long."""
 
     pole: str

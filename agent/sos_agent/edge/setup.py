@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from sos_agent.core.events import Config, LineConfig, PoleConfig
 from sos_contract.site import KEY_BYTES, Button, Point, Site, SiteError, read_keys, read_site

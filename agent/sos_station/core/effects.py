@@ -5,14 +5,13 @@ An effect carries all that its completion needs (whom to answer), so that the co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sos_contract.payloads import Alarm, DeskRequest, Entry, Identity, Notice
 from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, StageOf, Stages, Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True):
     """Begin one attempt; completes as ``BrokerUp`` or ``BrokerDown``."""
 
     broker: str
@@ -21,23 +20,20 @@ class Connect:
     will: bytes  # retained
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnect:
+class Disconnect(Struct, frozen=True):
     """End the connection or attempt, if there is one, once what was published before has gone out."""
 
     broker: str
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True):
     """Subscribe at QoS 1."""
 
     broker: str
     topics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Struct, frozen=True):
     """Publish at QoS 1. May be lost with the connection: whoever needs it asks again."""
 
     broker: str
@@ -46,8 +42,7 @@ class Publish:
     retain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StoreAlarm:
+class StoreAlarm(Struct, frozen=True):
     """Keep an alarm; ``core.inbox.classify`` and ``core.incidents.join`` decide as what, inside the commit."""
 
     broker: str
@@ -59,8 +54,7 @@ class StoreAlarm:
     remark: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoreNotice:
+class StoreNotice(Struct, frozen=True):
     """Keep a notice once and apply it to the fault table as ``core.faults.meaning`` says."""
 
     broker: str
@@ -70,8 +64,7 @@ class StoreNotice:
     last_good_wall_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProveInbox:
+class ProveInbox(Struct, frozen=True):
     """Commit, so that a probe can be answered by work done."""
 
     broker: str
@@ -80,8 +73,7 @@ class ProveInbox:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class SetFault:
+class SetFault(Struct, frozen=True):
     """Open or end a fault that the station itself found. Repeating it changes nothing."""
 
     point: str
@@ -92,8 +84,7 @@ class SetFault:
     last_good_wall_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeStage:
+class ChangeStage(Struct, frozen=True):
     """Move the incident's alarms up to number ``upto`` that stand at ``from_stage``; record who, when, what."""
 
     broker: str
@@ -108,8 +99,7 @@ class ChangeStage:
     at: Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(Struct, frozen=True):
     """Forget incidents whose last alarm was closed, and faults that ended, before these wall times, and old notices.
 
     Open ones are never forgotten.
@@ -120,8 +110,7 @@ class Prune:
     faults_before_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadStages:
+class ReadStages(Struct, frozen=True):
     """Stages of these identities, and of the newest press of each of these poles, for a point that asked."""
 
     broker: str
@@ -130,8 +119,7 @@ class ReadStages:
     poles: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAlarms:
+class ReadAlarms(Struct, frozen=True):
     """A page of alarms, in the order in which an officer needs them; closed ones too with ``request.everything``."""
 
     broker: str
@@ -140,8 +128,7 @@ class ReadAlarms:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAlarm:
+class ReadAlarm(Struct, frozen=True):
     """One alarm with its history."""
 
     broker: str
@@ -151,8 +138,7 @@ class ReadAlarm:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFaults:
+class ReadFaults(Struct, frozen=True):
     """A page of the fault table: open ones, with ``request.everything`` ended ones too."""
 
     broker: str
@@ -161,8 +147,7 @@ class ReadFaults:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCase:
+class ReadCase(Struct, frozen=True):
     """What a decision needs. ``number`` None: the first alarm that waits for an officer."""
 
     broker: str
@@ -171,8 +156,7 @@ class ReadCase:
     number: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """One line for the log: key=value fields; ``level`` is info, warning or error."""
 
     level: str
@@ -180,15 +164,13 @@ class Log:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The station is armed: tell systemd, in words."""
 
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmStored:
+class AlarmStored(Struct, frozen=True):
     """``verdict`` is new, duplicate or clash; ``record``: the ledger's last one, at or after that of this alarm."""
 
     verdict: str
@@ -197,8 +179,7 @@ class AlarmStored:
     record: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StagesChanged:
+class StagesChanged(Struct, frozen=True):
     """``rows``: the alarms moved, newest first, bounded; ``moved`` counts all; ``told``: what points may be told;
     ``record``: the ledger's last one."""
 
@@ -209,8 +190,7 @@ class StagesChanged:
     record: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """Stored; nothing more to say. ``new`` is false where it was there before."""
 
     new: bool = True

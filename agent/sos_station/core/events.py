@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sos_contract.payloads import Quality
 from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """First event. ``inbox`` is the inbox's incarnation; ``entropy`` is 32 bytes; ``timebase`` names what ``now_ms``
     counts in: a monotonic clock that goes on until the machine restarts."""
 
@@ -18,37 +17,32 @@ class Started:
     timebase: str
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """Wall time now and how good it is; told at the start and every 10 s."""
 
     wall_ms: int
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """The time that ``next_timer_ms`` named has come (or passed)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerUp:
+class BrokerUp(Struct, frozen=True):
     """The connection stands; ``until_ms``: the end of the broker's certificate, Unix time."""
 
     broker: str
     until_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerDown:
+class BrokerDown(Struct, frozen=True):
     """An attempt failed or a connection ended; ``reason`` in words."""
 
     broker: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A message on a subscribed topic. ``retained``: the broker had kept it; nobody has just said it."""
 
     broker: str
@@ -57,40 +51,35 @@ class Message:
     retained: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """One commit of the inbox is on disk: everything in ``results``, in order, at once."""
 
     results: tuple[tuple[StoreEffect, Outcome], ...]
     high_water: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommitFailed:
+class CommitFailed(Struct, frozen=True):
     """None of ``effects`` is on disk."""
 
     effects: tuple[StoreEffect, ...]
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Struct, frozen=True):
     """Completion of a read."""
 
     effect: ReadEffect
     result: ReadResult
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFailed:
+class ReadFailed(Struct, frozen=True):
     """The inbox could not be read."""
 
     effect: ReadEffect
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stopping:
+class Stopping(Struct, frozen=True):
     """The program is asked to end: say so to everybody."""
 
 

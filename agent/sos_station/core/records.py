@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from sos_contract.payloads import AlarmView, ChangeView, Entry, FaultView, Identity, Quality
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """A moment at the station: wall time with its quality, and monotonic time within one start of the machine."""
 
     wall_ms: int
@@ -17,8 +16,7 @@ class Stamp:
     mono_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmRow:
+class AlarmRow(Struct, frozen=True):
     """One alarm as the inbox holds it. ``presses``, ``waiting`` and ``newest`` tell of its incident's open alarms."""
 
     number: int
@@ -43,8 +41,7 @@ class AlarmRow:
     newest: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """All that one decision of the desk rests on: the alarm named, and how far its incident is."""
 
     row: AlarmRow
@@ -52,24 +49,21 @@ class Case:
     newest: int  # newest open alarm of the incident; the alarm's own number where none is open
 
 
-@dataclass(frozen=True, slots=True)
-class CaseFile:
+class CaseFile(Struct, frozen=True):
     """Answer to ``ReadCase``: the case, or None for no such alarm; and what this request did before, if it did."""
 
     case: Case | None
     done: tuple[AlarmRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmPage:
+class AlarmPage(Struct, frozen=True):
     """One page of a list; ``total`` counts the rows of all pages."""
 
     rows: tuple[AlarmRow, ...]
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmFile:
+class AlarmFile(Struct, frozen=True):
     """One alarm with its history and the others of its incident, newest first, bounded."""
 
     row: AlarmRow
@@ -77,16 +71,14 @@ class AlarmFile:
     others: tuple[AlarmRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPage:
+class FaultPage(Struct, frozen=True):
     """One page of the fault table."""
 
     faults: tuple[FaultView, ...]
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageOf:
+class StageOf(Struct, frozen=True):
     """The stage that may be told of an identity. Of clashing alarms it is the least: a lamp must not promise more."""
 
     id: Identity
@@ -94,8 +86,7 @@ class StageOf:
     stage: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(Struct, frozen=True):
     """Answer to ``ReadStages``, and the ledger's last record at that moment."""
 
     stages: tuple[StageOf, ...]

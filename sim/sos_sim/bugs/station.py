@@ -6,6 +6,8 @@ import sqlite3
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from sos_contract import topics
 from sos_contract.payloads import Alarm, Receipt, State, decode, encode
 from sos_contract.stages import rank
@@ -59,7 +61,7 @@ def _accept_covers_all() -> list[Swap]:
     def every(connection: sqlite3.Connection, effect: ChangeStage) -> Any:  # noqa: ANN401
         if effect.to_stage == "accepted":
             connection.execute("UPDATE alarm SET incident = ? WHERE stage = ?", (effect.incident, effect.from_stage))
-            effect = replace(effect, upto=1 << 40)
+            effect = structs.replace(effect, upto=1 << 40)
         return change(connection, effect)
 
     return [Swap(writes._WRITES, ChangeStage, every)]
