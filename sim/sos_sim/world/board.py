@@ -8,6 +8,7 @@ count from when the board's clock was 0 and never wrap; the core is given ticks.
 from __future__ import annotations
 
 from sos_pole.board import LAMP_LIT_MS, LOOK_MS
+from sos_pole.debounce import NEVER
 from sos_pole.pole import Outputs, Pole
 from sos_pole.runs import PRESSED, SAMPLE_MS, Sampler
 from sos_pole.senses import Senses
@@ -17,6 +18,21 @@ NEVER_MS = 1 << 62
 _LOW_MV, _GOOD_MV = 11400, 12200  # of the pin maps
 _HEALTHY_MV = 13000
 _TEMPERATURE_DC = 270
+
+
+class UnseenPole(Pole):
+    """The core on a board whose lamp nobody sees and whose sounder nobody hears: it takes no steps for these alone.
+
+    What a lamp says is its look, not its rhythm, and a step for a blink does nothing else: all else has to come in its
+    own time, without a blink that happens to be near. While the board measures what the lamp draws, ``seen`` holds.
+    """
+
+    seen = True
+
+    def _show(self, now: int) -> None:
+        super()._show(now)
+        if not self.seen:
+            self._lamp_ms = self._sound_ms = NEVER
 
 
 class Input(Sampler):
@@ -97,6 +113,7 @@ class Board:
         self._seen_ms = [start_ms + SAMPLE_MS]  # turns that changes of level ask for
         self._looked_ms = start_ms
         self._settled = self._lamp_settled = False  # further looks would change nothing
+        self._unseen = pole if isinstance(pole, UnseenPole) else None
         self._colour: tuple[int, int, int] = (0, 0, 0)
         self._lit_ms = start_ms
         self._judged = True
@@ -142,6 +159,8 @@ class Board:
         runs = [each.take() for each in self.inputs]
         self.senses.readings.blind_ms = max([each.blind_ms for each in self.inputs])
         self.steps += 1
+        if self._unseen is not None:
+            self._unseen.seen = not self._lamp_settled
         out = self.pole.step(now_ms & TICKS_MASK, runs, received, self.senses.readings)
         self._wake_ms = out.wake_ms
         return out

@@ -13,7 +13,7 @@ from sos_pole.pole import Outputs, Pole
 from sos_pole.runs import IDLE, OPEN, PRESSED, SHORT
 from sos_sim.nor_flash import PowerCut
 from sos_sim.trace import Trace
-from sos_sim.world.board import NEVER_MS, Board
+from sos_sim.world.board import NEVER_MS, Board, UnseenPole
 from sos_sim.world.flash import BoardFlash
 from sos_sim.world.loop import Loop
 from sos_sim.world.wire import Wire
@@ -254,7 +254,7 @@ class PoleNode:
         journal = Journal(self.flash, rng.randbytes(16))
         link = PoleLink(spec.address, spec.key, rng.randbytes(32))
         line = PoleLine(spec.link == "rs485", spec.baud, spec.address)
-        pole = Pole(journal, link, line, spec.buttons, cause)
+        pole = UnseenPole(journal, link, line, spec.buttons, cause)
         try:
             pole.start(self._ms() & TICKS_MASK)
         except PowerCut:
