@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 # kind -> what its fields are. An identity is written "pole/incarnation/boot/press", with ".clash" if that is not 0.
 KINDS = {
@@ -34,8 +35,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One thing that happened."""
 
     at_us: int
@@ -58,6 +58,7 @@ class Trace:
         self.counts: dict[str, int] = {}
         self._keep = keep
         self._hash = hashlib.blake2b(digest_size=16)
+        self._in_bytes = msgspec.msgpack.Encoder().encode
         self._hear: dict[str, list[Hear]] = {kind: [] for kind in KINDS}
 
     def listen(self, kind: str, hear: Hear) -> None:
@@ -68,7 +69,7 @@ class Trace:
         """Take a row. Fields: strings, numbers, None and tuples of these, which every process hashes alike."""
         row = Row(at_us, kind, part, fields)
         self.counts[kind] = self.counts.get(kind, 0) + 1
-        self._hash.update(f"{at_us} {kind} {part} {fields}\n".encode())
+        self._hash.update(self._in_bytes(row))
         if self._keep:
             self.rows.append(row)
         for hear in self._hear[kind]:
