@@ -22,6 +22,7 @@ from sos_station.core.effects import (
 )
 from sos_station.core.inbox import MAX_IDENTITIES
 from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, Stamp, view
+from sos_station.core.refusals import Refusals
 
 # Rows in one answer: 400 bytes each, so below MAX_PAYLOAD_BYTES.
 MAX_ROWS = 100
@@ -53,12 +54,13 @@ class Counter:
         self._queue: deque[tuple[str, str, DeskRequest]] = deque()
         self._answers: OrderedDict[str, tuple[DeskRequest, DeskAnswer]] = OrderedDict()
         self._lists = 0
+        self._refusals = Refusals()
 
     def request(self, broker: str, terminal: str, payload: bytes) -> list[Effect]:
         """A terminal asks. Reads are answered at once, changes wait their turn."""
         request = decode(payload, DeskRequest)
         if isinstance(request, Refused):
-            return [Log("warning", "desk_request_refused", (("terminal", terminal), ("why", request.reason)))]
+            return self._refusals.told("desk_request", request.reason, terminal=terminal)
         why = desk.complaint(request)
         if why:
             return [self._answer(broker, terminal, DeskAnswer(number=request.number, error=why))]

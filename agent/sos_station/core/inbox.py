@@ -39,6 +39,7 @@ from sos_station.core.effects import (
     StoreNotice,
 )
 from sos_station.core.records import Stages, Stamp
+from sos_station.core.refusals import Refusals
 
 T = TypeVar("T")
 
@@ -138,6 +139,7 @@ class Inbox:
         self.run = ""
         self._opened: int | None = None  # high water before this run's first commit
         self.counts: Counter[str] = Counter()
+        self.refusals = Refusals()
         self._station = station
         self._poles = poles
         self._stores = 0  # handed out or held back
@@ -148,16 +150,16 @@ class Inbox:
     def alarm(self, broker: str, point: str, payload: bytes, received: Stamp) -> list[Effect]:
         alarm = decode(payload, Alarm)
         if isinstance(alarm, Refused):
-            return self._refused("alarm", point, alarm.reason)
+            return self.refusals.told("alarm", alarm.reason, point=point)
         why = complaint(alarm)
         if why:
-            effects = self._refused("alarm", point, why)
+            effects = self.refusals.told("alarm", why, point=point)
             if _is_identity(alarm.id):
                 refusal = Receipt(inbox=self.incarnation, refused=((alarm.id, why),))
                 effects.append(self._to_point(broker, point, "receipt", refusal))
             return effects
         if self._stores >= MAX_STORES:
-            return self._refused("alarm", point, "too many stores under way; the agent will offer it again")
+            return self.refusals.told("alarm", "too many stores under way; the agent will offer it again", point=point)
         self._stores += 1
         age_ms = age_at_receipt_ms(alarm, received)
         late = age_ms is None or age_ms > LATE_MS
@@ -191,28 +193,28 @@ class Inbox:
         notice = decode(payload, Notice)
         why = notice.reason if isinstance(notice, Refused) else notice_complaint(notice)
         if why or isinstance(notice, Refused):
-            return self._refused("notice", point, why)
+            return self.refusals.told("notice", why, point=point)
         if self._stores >= MAX_STORES:
-            return self._refused("notice", point, "too many stores under way; the agent will offer it again")
+            return self.refusals.told("notice", "too many stores under way; the agent will offer it again", point=point)
         self._stores += 1
         return [StoreNotice(broker, point, notice, received, last_good_wall_ms(point, notice.pole, notice.kind))]
 
     def probe(self, broker: str, point: str, probe: Probe) -> list[Effect]:
         if self._stores >= MAX_STORES or len(probe.session) > MAX_NAME or not -_I63 <= probe.number < _I63:
-            return self._refused("probe", point, "too many stores under way, or it does not fit")
+            return self.refusals.told("probe", "too many stores under way, or it does not fit", point=point)
         self._stores += 1
         return [ProveInbox(broker, point, probe.session, probe.number)]
 
     def query(self, broker: str, point: str, payload: bytes) -> list[Effect]:
         query = decode(payload, ProgressQuery)
         if isinstance(query, Refused):
-            return self._refused("progress_query", point, query.reason)
+            return self.refusals.told("progress_query", query.reason, point=point)
         known = tuple(identity for identity in query.alarms if _is_identity(identity))
         poles = tuple(pole for pole in query.poles[:MAX_POLES] if len(pole) <= MAX_NAME)
         if not known and not poles:
             return []
         if self._reads >= MAX_READS:
-            return self._refused("progress_query", point, "too many reads under way")
+            return self.refusals.told("progress_query", "too many reads under way", point=point)
         self._reads += 1
         return [ReadStages(broker, point, known, poles)]
 
@@ -295,13 +297,6 @@ class Inbox:
 
     def _to_point(self, broker: str, point: str, leaf: str, payload: Receipt | Progress | ProbeAnswer) -> Effect:
         return Publish(broker, topics.of_point(self._station, point, leaf), encode(payload))
-
-    def _refused(self, what: str, point: str, why: str) -> list[Effect]:
-        self.counts[f"refused_{what}"] += 1
-        count = self.counts[f"refused_{what}"]
-        if count & (count - 1):  # the 1st, 2nd, 4th, 8th, ...: whoever sends nonsense does not fill the log with it
-            return []
-        return [Log("warning", f"{what}_refused", (("point", point), ("why", why), ("count", count)))]
 
 
 def _log_alarm(effect: StoreAlarm, outcome: AlarmStored) -> Log:

@@ -180,7 +180,7 @@ class Station:
             return []
         if event.retained and topic.leaf not in topics.RETAINED:
             # Kept by a broker: an alarm from who knows when. Whoever has it on disk offers it as a message.
-            return [Log("warning", "retained_refused", (("topic", event.topic),))]
+            return self.inbox.refusals.told("retained", "kept by a broker", topic=event.topic)
         return self._leaves[topic.leaf](event, topic.point, now_ms)
 
     def _heard(self, point: str, session: str, now_ms: int) -> list[Effect]:
@@ -209,7 +209,7 @@ class Station:
     def _probe(self, event: Message, point: str, now_ms: int) -> list[Effect]:
         probe = decode(event.payload, Probe)
         if isinstance(probe, Refused):
-            return [Log("warning", "probe_refused", (("point", point), ("why", probe.reason)))]
+            return self.inbox.refusals.told("probe", probe.reason, point=point)
         return self.inbox.probe(event.broker, point, probe) + self._heard(point, probe.session, now_ms)
 
     def _query(self, event: Message, point: str, now_ms: int) -> list[Effect]:
@@ -218,7 +218,7 @@ class Station:
     def _told_health(self, event: Message, point: str, now_ms: int) -> list[Effect]:
         health = decode(event.payload, Health)
         if isinstance(health, Refused):
-            return [Log("warning", "health_refused", (("point", point), ("why", health.reason)))]
+            return self.inbox.refusals.told("health", health.reason, point=point)
         if point not in self._settings.points:
             return []  # nothing of it is watched, and nobody knows how many such there could be
         if event.retained:
@@ -231,7 +231,7 @@ class Station:
     def _state(self, event: Message, point: str, now_ms: int) -> list[Effect]:
         state = decode(event.payload, State)
         if isinstance(state, Refused):
-            return [Log("warning", "state_refused", (("point", point), ("why", state.reason)))]
+            return self.inbox.refusals.told("state", state.reason, point=point)
         now = self._clock.stamp(now_ms)
         if not point:
             return self._brokers.heard_state(event.broker, state, event.retained, now)
