@@ -114,6 +114,16 @@ def test_every_fault_begins_and_ends_and_the_town_gets_well() -> None:
     assert result.presses > 50
 
 
+def test_who_replays_on_a_cut_cable_is_no_cable() -> None:
+    """Seed 1005 met one who said at each end what a cut kept from it, handshake and all: pole and agent rightly had
+    each other again, and the checker rightly called that a lie of the cut."""
+    attack = Planned(name="attack-wire-replay", where="merlin-1", at_s=25, until_s=90, with_={"per_s": 4.0})
+    cut = Planned(name="wire-cut", where="merlin-1", at_s=35, until_s=90)
+    result = Run(Scenario(hours=0.03, seed=1, fault=(attack, cut), press=(Touch(at_s=45, pole="merlin-1"),))).play()
+    assert not result.findings
+    assert 5 < result.figures["link_lost_s"] <= 10
+
+
 def test_the_same_scenario_twice_is_the_same_row_by_row() -> None:
     whole = _every_fault()
     cycle = Cycle(begin_s=0, heal_s=70, settle_s=70, end_s=75)

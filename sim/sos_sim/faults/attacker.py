@@ -76,7 +76,7 @@ class _OnTheCable(_Attacks):
 
 
 class AttackReplay(_OnTheCable):
-    """Frames that were said on that cable are said again, later and in any order, to whom they were said."""
+    """Frames that went over that cable are said again, later and in any order, to whom they were said."""
 
     name = "attack-wire-replay"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sos_sim.checkers.base import Town
 from sos_sim.world.program import Program
+from sos_sim.world.wire import AGENT
 
 if TYPE_CHECKING:
     from sos_sim.officers import Desk
@@ -168,11 +169,20 @@ class Field:
         return self._strangers[line]
 
     def tape(self, pole: str) -> deque[tuple[str, bytes]]:
-        """What was said on that pole's cable since somebody first asked: (talker, bytes), the newest only."""
+        """What went over that pole's cable since somebody first asked: (talker, bytes), the newest only.
+
+        Not what a cut kept from the other end: whoever says that again carries it over the cut, and is a whole cable.
+        """
         line = self.town.line_of[pole]
         if line not in self._tapes:
             tape = self._tapes[line] = deque(maxlen=TAPE_FRAMES)
-            self.wire(pole).record = lambda _at_us, talker, data: tape.append((talker, data))
+            wire = self.wire(pole)
+
+            def record(_at_us: int, talker: str, data: bytes) -> None:
+                if not (wire.cut or (wire.cut_down if talker == AGENT else wire.cut_up)):
+                    tape.append((talker, data))
+
+            wire.record = record
         return self._tapes[line]
 
     def path(self, where: str) -> Path:
