@@ -8,7 +8,7 @@ import pytest
 
 from sos_contract.payloads import Identity
 from sos_sim.chaos import truth
-from sos_sim.chaos.evidence import Claim, Evidence, Finding, Mint, Outages, Overdue, Touch
+from sos_sim.chaos.evidence import Claim, Evidence, Finding, Mint, Outages, Overdue, Stale, Touch
 from sos_sim.chaos.resources import Use, grown, use_of
 from sos_sim.chaos.stores import Row
 
@@ -157,6 +157,12 @@ def test_a_press_that_nobody_received_is_said_not_to_be_delivered() -> None:
     assert not truth.silent_lamps([Overdue(22.5, identity(1), 0.0, "not_delivered")], seen, 30.0)
     seen.outages.begin(f"pole:{POLE}", "power", 5.0)
     assert not truth.silent_lamps([Overdue(22.5, identity(1), 0.0, "off")], seen, 30.0)
+
+
+def test_a_lamp_that_does_not_come_to_know_is_found() -> None:
+    seen = Evidence()
+    assert not truth.stale_lamps([Stale(90.0, identity(1), "held", 40.0)], seen)
+    assert promises(truth.stale_lamps([Stale(90.0, identity(1), "held", 50.0)], seen)) == ["stuck"]
 
 
 # --- memory and files

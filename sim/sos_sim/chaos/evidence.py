@@ -66,6 +66,17 @@ class Overdue:
 
 
 @dataclass(frozen=True)
+class Stale:
+    """A press is in the inbox, nothing was wrong between it and its lamp for ``calm_s``, and the lamp still says
+    ``look``."""
+
+    at_s: float
+    identity: Identity
+    look: str
+    calm_s: float
+
+
+@dataclass(frozen=True)
 class Outage:
     """``part`` did nothing from ``since_s`` to ``until_s``."""
 
@@ -131,5 +142,6 @@ class Evidence:
     mints: list[Mint] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     overdue: list[Overdue] = field(default_factory=list)
+    stale: dict[Identity, Stale] = field(default_factory=dict)  # the last look at each
     outages: Outages = field(default_factory=Outages)
     lag: Lag = field(default_factory=Lag)

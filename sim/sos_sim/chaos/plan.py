@@ -162,7 +162,7 @@ class _Draw:
     def _tear(self, at_s: float, seat: str, for_s: float) -> Iterator[Act]:
         """The power goes inside a write to the flash: that of a press, or one soon after it."""
         pole = seat.removeprefix("pole:")
-        how: Args = (("nth", self._chance.randint(1, 3)), ("byte", self._chance.randint(0, 255)))
+        how: Args = (("nth", self._chance.choice((1, 1, 1, 2))), ("byte", self._chance.randint(0, 255)))
         for_s = min(for_s, 6.0)
         self._hold(at_s, seat, for_s + 3.0)
         yield Act(at_s, "tear", seat, for_s, how)

@@ -14,7 +14,7 @@ from sos_contract.errors import SafezoneError
 from sos_contract.site import Site
 from sos_contract.stages import RECEIVED, rank
 from sos_sim.chaos import truth
-from sos_sim.chaos.evidence import Finding, Mint
+from sos_sim.chaos.evidence import Finding, Mint, Touch
 from sos_sim.chaos.plan import Act, Round, line_name
 from sos_sim.chaos.resources import Use, grown, use_of
 from sos_sim.chaos.stores import Row
@@ -25,6 +25,7 @@ PROMISES = ("lost", "duplicated", "lied", "forged", "stuck", "crashed", "grown")
 # From the storm's end until all has arrived and every lamp is well: back-off of agents and station, the link's own
 # time-outs, and once the progress that is synchronised each 30 s. The rest is for a busy machine.
 WELL_WITHIN_S = 75.0
+SLOW_S = 10.0  # nothing is wrong if it takes longer; it is told, for whoever wonders why
 RECEIVED_WITHIN_S = 20.0  # the promise's own figure
 CLOSED_WITHIN_S = 45.0  # progress is synchronised each 30 s
 SETTLE_S = 3.0  # until a program that has just started has all that it uses
@@ -47,7 +48,9 @@ class Total:
     presses: int = 0
     alarms: int = 0
     findings: list[Finding] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
+    judged: Counter[str] = field(default_factory=Counter)
+    stale_s: float = 0.0  # the longest that a lamp did not know what the inbox knew, with nothing in the way
+    late_s: float = 0.0  # the worst lateness of our own loop
     wall_s: float = 0.0
 
     def line(self) -> dict[str, int | float]:
@@ -58,7 +61,8 @@ class Total:
             "kills": self.acts["kill"], "torn": self.acts["torn"], "stops": self.acts["stop"],
             "wires": self.acts["wire"] + self.acts["cut"] + self.acts["unplug"], "networks": self.acts["net"],
             "disks": self.acts["disk"], **{promise: counts[promise] for promise in PROMISES},
-            "wall_s": round(self.wall_s, 1),
+            **{what: self.judged[what] for what in ("claims", "fingers", "overdue", "outages")},
+            "stale_s": round(self.stale_s, 1), "late_s": round(self.late_s, 2), "wall_s": round(self.wall_s, 1),
         }  # fmt: skip
 
 
@@ -169,10 +173,15 @@ class _Run:
 
     async def _all_well(self) -> list[Finding]:
         """Until every press has arrived and every lamp says so; or what is not so in time."""
-        until = time.monotonic() + WELL_WITHIN_S
+        began = time.monotonic()
+        until, told = began + WELL_WITHIN_S, False
         while True:
             wrong = self._wrong()
             now = time.monotonic()
+            if wrong and not told and now > began + SLOW_S:
+                told = True
+                for one in wrong:
+                    self._tell(f"slow: after {now - began:.0f} s of calm, {one.part}: {one.words}")
             if not wrong or now > until + self._forgiven_s(WELL_WITHIN_S):
                 return wrong
             await asyncio.sleep(_LOOK_S)
@@ -256,10 +265,27 @@ class _Run:
 
     # --- the checks
 
+    def _covered(self, touches: list[Touch]) -> None:
+        """How much there was to judge: a check that never had anything before it says nothing."""
+        seen, total = self._town.witness.seen, self._total
+        total.judged["claims"] += len(seen.claims)
+        total.judged["fingers"] += sum(touch.sure and not touch.brief for touch in touches)
+        total.judged["overdue"] += len(seen.overdue)
+        bounds = {"agent": truth.AGENT_LOST_S, "line": truth.AGENT_LOST_S}
+        total.judged["outages"] += sum(
+            one.until_s - one.since_s > bounds.get(one.part.partition(":")[0], truth.STATION_LOST_S) + truth.MARGIN_S
+            for one in seen.outages.over
+            if one.part.partition(":")[0] in (*bounds, "station", "broker", "path")
+        )
+        worst = max((one.calm_s for one in seen.stale.values()), default=0.0)
+        total.stale_s = max(total.stale_s, worst)
+        total.late_s = max(total.late_s, seen.lag.worst_s(0.0, time.monotonic()))
+
     def _judge(self, calm_s: float) -> None:
         town, now = self._town, time.monotonic()
         witness, seen = town.witness, town.witness.seen
-        inbox = witness.stores.inbox()
+        inbox, touches = witness.stores.inbox(), witness.touches(now)
+        self._covered(touches)
         self._found(truth.false_claims(seen.claims, witness.kinds))
         for point in town.site.point:
             lines = {pole.id: line_name(point.id, n) for n, line in enumerate(point.line) for pole in line.pole}
@@ -270,7 +296,8 @@ class _Run:
                 self._found(truth.late_words(pole, looks, near, truth.AGENT_LOST_S, seen, now))
                 self._found(truth.late_words(pole, looks, far, truth.STATION_LOST_S, seen, now))
         self._found(truth.silent_lamps(seen.overdue, seen, now))
-        self._found(truth.made_up(witness.touches(now), seen.mints))
+        self._found(truth.stale_lamps(seen.stale.values(), seen))
+        self._found(truth.made_up(touches, seen.mints))
         self._found(truth.arrived(witness.mints, inbox, now))
         self._found(truth.too_old(seen.mints, inbox, self._wall_minus_mono_s))
         self._found(truth.out_of_order(seen.mints, inbox, calm_s, now))

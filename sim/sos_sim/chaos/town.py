@@ -24,7 +24,7 @@ from sos_sim.live.zone import Zone
 TORN_WITHIN_S = 3.0  # an armed power cut waits for a write to the flash; then the power goes all the same
 RESTART_S = 2.0  # as systemd's RestartSec= in agent/systemd
 GREEDY_S = 0.2
-_LAG_STEP_S = 0.05
+_LAG_STEP_S, _LAMPS_STEP_S = 0.05, 0.5
 _BOUNCE_MS = (1.5, 1.0)
 _DEAF = ("mute_up", "mute_down", "refuse", "hole")
 
@@ -82,7 +82,9 @@ class Town:
             for number, line in enumerate(point.line)
         }
         self.witness = Witness(self.site, self.folder, self.zone.poles, self.zone.journal)
-        self._chores = [asyncio.ensure_future(chore) for chore in (self._watch_lag(), self._supervise())]
+        self._chores = [
+            asyncio.ensure_future(chore) for chore in (self._watch_lag(), self._watch_lamps(), self._supervise())
+        ]
         undo.push_async_callback(self._end_chores)
 
     async def _end_chores(self) -> None:
@@ -109,6 +111,11 @@ class Town:
             late_s = now - before - _LAG_STEP_S
             if late_s > _LAG_STEP_S:
                 self.witness.seen.lag.samples.append((now, late_s))
+
+    async def _watch_lamps(self) -> None:
+        while True:
+            await asyncio.sleep(_LAMPS_STEP_S)
+            self.witness.look_for_stale(time.monotonic())
 
     async def _supervise(self) -> None:
         """As systemd does: who ended by itself is started again."""
@@ -179,7 +186,9 @@ class Town:
     async def _wire(self, act: Act) -> None:
         cable = self._cable(act)
         cable.weather(Spoil(**{name: float(value) for name, value in act.args}))
+        self._gone(f"weather:{act.where}", "weather", True)
         await asyncio.sleep(act.for_s)
+        self._gone(f"weather:{act.where}", "weather", False)
         cable.weather(Spoil())
 
     def _cable(self, act: Act) -> Cable:
@@ -210,21 +219,22 @@ class Town:
             path.reset()
             return
         await path.become(Weather(**{what: value if what in ("late_s", "bytes_per_s") else True}))  # type: ignore[arg-type]
-        if what in _DEAF:
-            self._gone(f"path:{act.where}", what, True)
+        part = f"path:{act.where}" if what in _DEAF else f"slow:{act.where}"
+        self._gone(part, what, True)
         await asyncio.sleep(act.for_s)
-        if what in _DEAF:
-            self._gone(f"path:{act.where}", what, False)
+        self._gone(part, what, False)
         await path.become(FAIR)
 
     async def _disk(self, act: Act) -> None:
         self._starved.add(act.where)
         until = time.monotonic() + act.for_s
         self.disks.fill(act.where)
+        self._gone(f"disk:{act.where}", "full", True)
         while time.monotonic() < until:
             await asyncio.sleep(min(GREEDY_S, max(0.0, until - time.monotonic())))
             if act.number("greedy"):
                 self.disks.fill(act.where)
+        self._gone(f"disk:{act.where}", "full", False)
         self.disks.free(act.where)
         await asyncio.sleep(2 * RESTART_S)
         self._starved.discard(act.where)

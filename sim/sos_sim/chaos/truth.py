@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sos_contract.payloads import Identity
 from sos_contract.stages import RECEIVED, rank
-from sos_sim.chaos.evidence import Claim, Evidence, Finding, Mint, Overdue, Touch
+from sos_sim.chaos.evidence import Claim, Evidence, Finding, Mint, Overdue, Stale, Touch
 from sos_sim.chaos.stores import Row
 from sos_wire.messages import STAGES
 
 AGENT_LOST_S, STATION_LOST_S, NOT_DELIVERED_S = 10.0, 20.0, 20.0
 MARGIN_S, LAG_TIMES = 2.0, 3.0
+# Progress is synchronised each 30 s: by then a lamp knows, whatever was lost on the way. The rest is for connecting.
+STALE_S = 45.0
 # A pole is blind while it starts and erases; the write follows the debounce by milliseconds, or by a stop of the pole.
 MINT_WITHIN_S = 30.0
 # As the virtual town's checker of ages has it: seconds are shown, and a pole has a crystal.
@@ -88,6 +90,16 @@ def silent_lamps(overdue: Iterable[Overdue], seen: Evidence, now_s: float) -> li
             f"press {one.identity} was not received in {one.at_s - one.minted_s:.1f} s, and the lamp said {one.look}"
         )
         found.append(Finding("lied", one.at_s, one.identity.pole, words))
+    return found
+
+
+def stale_lamps(stale: Iterable[Stale], seen: Evidence) -> list[Finding]:
+    """Lamps that do not come to say *received* although nothing is in the way."""
+    found = []
+    for one in stale:
+        if one.calm_s > STALE_S + LAG_TIMES * seen.lag.worst_s(one.at_s - one.calm_s, one.at_s):
+            words = f"press {one.identity} is in the inbox, nothing was wrong for {one.calm_s:.1f} s"
+            found.append(Finding("stuck", one.at_s, one.identity.pole, f"{words}, and the lamp says {one.look}"))
     return found
 
 

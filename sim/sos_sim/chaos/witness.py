@@ -9,8 +9,10 @@ from pathlib import Path
 
 from sos_contract.payloads import Identity
 from sos_contract.site import Site
-from sos_sim.chaos.evidence import Claim, Evidence, Mint, Overdue, Touch
+from sos_contract.stages import RECEIVED, rank
+from sos_sim.chaos.evidence import Claim, Evidence, Mint, Overdue, Stale, Touch
 from sos_sim.chaos.flash import PoleFlash, Written
+from sos_sim.chaos.plan import line_name
 from sos_sim.chaos.stores import Stores
 from sos_sim.chaos.truth import LAG_TIMES, MARGIN_S, NOT_DELIVERED_S
 from sos_sim.live.pole_host import Change, LivePole
@@ -22,6 +24,12 @@ _TRIES = 40
 _APART_S = 0.4
 # A button counts once it was seen at rest for a quarter of a second; and the flash is written a moment after.
 _UP_BEFORE_S, _UP_AFTER_S = 1.0, 0.5
+
+
+def _between(point: str, line: str, pole: str) -> tuple[str, ...]:
+    """All parts whose trouble keeps a lamp from knowing, as ``Town`` names them."""
+    ways = [f"{what}:{where}" for what in ("path", "slow", "disk") for where in ("station", point)]
+    return (f"agent:{point}", "station", "broker", f"line:{line}", f"weather:{line}", f"pole:{pole}", *ways)
 
 
 class Witness:
@@ -43,7 +51,13 @@ class Witness:
         self._flash = {
             name: PoleFlash(name, pole.flash, journal["start"], journal["len"]) for name, pole in poles.items()
         }
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._stale_since: dict[str, tuple[Identity, float]] = {}
+        self._between = {
+            pole.id: _between(point.id, line_name(point.id, number), pole.id)
+            for point in site.point
+            for number, line in enumerate(point.line)
+            for pole in line.pole
+        }
         for name, pole in poles.items():
             pole.subscribe(self._heard)
             self.looks[name] = [(time.monotonic(), pole.look)]
@@ -152,6 +166,24 @@ class Witness:
                 self.unread += 1
             return
         self.seen.claims.append(Claim(t, pole, look, owner, stage, held))
+
+    def look_for_stale(self, now_s: float) -> None:
+        """Which lamps do not know yet what the inbox knows, and for how long nothing has been in the way."""
+        for pole, owner in self.owner.items():
+            live = self._poles[pole]
+            told = live.look == "in_service" or (live.look in STAGES and rank(live.look) >= rank(RECEIVED))
+            if owner is None or not live.running or told or not self._stage(owner):
+                self._stale_since.pop(pole, None)
+                continue
+            since_s = self._stale_since.setdefault(pole, (owner, now_s))
+            if since_s[0] != owner:
+                since_s = self._stale_since[pole] = owner, now_s
+            wrong = self.seen.outages.of(self._between[pole], now_s)
+            calm_s = now_s - max([since_s[1], *(one.until_s for one in wrong[-1:])])
+            if calm_s > 0:
+                worst = self.seen.stale.get(owner)
+                if worst is None or calm_s > worst.calm_s:
+                    self.seen.stale[owner] = Stale(now_s, owner, live.look, calm_s)
 
     def _stage(self, identity: Identity) -> str:
         try:
