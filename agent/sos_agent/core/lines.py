@@ -29,6 +29,8 @@ CALM_MS = 150
 # Later stages of presses that no lamp shows, under way at a time. While a backlog drains they come by the hundred, 4 ms
 # on the wire each: the answers to a new press go first, and wait for one of these at most.
 OLD_IN_FLIGHT = 1
+# A greeting without an answer is said again unchanged. One that a bad cable spoilt fits no key either, but comes once.
+SAME_GREETINGS = 3
 FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with the next turn
 
 Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
@@ -97,7 +99,7 @@ class Lines:
                 link = AgentLink(config.address, config.key, context.random.take(32))
                 ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
         self.happenings: list[Happening] = []
-        self._other_key: set[str] = set()  # poles in whose place somebody with another key was heard
+        self._greeted: dict[str, tuple[bytes, int]] = {}  # pole -> a greeting there that no key fits, how often
         self._service = Service("starting").pack()
 
     def take(self) -> list[Happening]:
@@ -169,16 +171,20 @@ class Lines:
                 self._deliver(end)
                 return
         if not known:
-            self._note_key(port, frame.address)
+            self._note_key(port, frame)
 
-    def _note_key(self, port: Port, address: int) -> None:
+    def _note_key(self, port: Port, frame: Frame) -> None:
         """A pole greets at the address of one of ours, but no key of ours fits: told once, until that pole is there."""
-        end = self._on[port.seat.line.name].get(address)
-        if end is not None and end.config.id not in self._other_key:
-            self._other_key.add(end.config.id)
+        end = self._on[port.seat.line.name].get(frame.address)
+        if end is None:
+            return
+        before, times = self._greeted.get(end.config.id, (b"", 0))
+        times = times + 1 if times >= SAME_GREETINGS or frame.body == before else 1
+        self._greeted[end.config.id] = frame.body, min(times, SAME_GREETINGS + 1)
+        if times == SAME_GREETINGS:
             self._context.log(
                 "error", "a pole greets with another key; give both the same one, or mend the address",
-                pole=end.config.id, address=address, port=port.name,
+                pole=end.config.id, address=frame.address, port=port.name,
             )  # fmt: skip
 
     def _hear(self, end: PoleEnd, frame: Frame) -> bool:
@@ -199,7 +205,7 @@ class Lines:
         if link.opened != end.opened:
             # Both windows began anew: what was to be told is asked for again by the pole, which offers what it holds.
             end.opened, end.up, end.service_due = link.opened, True, True
-            self._other_key.discard(pole)
+            self._greeted.pop(pole, None)
             end.answers.clear()
             self.happenings.append(Opened(pole))
         for lane, payload, _ in link.take():
