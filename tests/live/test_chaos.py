@@ -20,6 +20,7 @@ from sos_contract import topics
 from sos_contract.payloads import Receipt, encode
 from sos_edge import mqtt
 from sos_sim.chaos import truth
+from sos_sim.chaos.disks import Limited
 from sos_sim.chaos.run import PROMISES
 from sos_sim.chaos.town import Town
 
@@ -173,3 +174,42 @@ def test_a_lamp_that_says_received_too_soon_is_found(tmp_path: Path) -> None:
         assert "was not in the inbox" in found[0].words
 
     with_town(tmp_path, story)
+
+
+async def press_without_disk(town: Town, program: str) -> None:
+    """A press while that program cannot write; the lamp is watched for some seconds."""
+    town.disks.fill(program)
+    await town.zone.poles[POLE].press(150)
+    await asyncio.sleep(3)
+
+
+async def press_and_wait(town: Town, _program: str) -> None:
+    """A press that arrives, as what it may."""
+    await town.zone.poles[POLE].press(150)
+    async with asyncio.timeout(30):
+        while not town.witness.stores.inbox():
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("bug", "program", "story", "promise"),
+    [
+        ("held-before-commit", POINT, press_without_disk, "lied"),
+        ("receipt-before-commit", "station", press_without_disk, "lied"),
+        ("identity-again", POINT, press_and_wait, "forged"),
+        ("", POINT, press_without_disk, ""),
+        ("", "station", press_without_disk, ""),
+    ],
+)
+def test_planted_bugs_are_found_with_real_processes(
+    bug: str, program: str, story: Callable[[Town, str], Awaitable[None]], promise: str, tmp_path: Path
+) -> None:
+    async def play() -> None:
+        async with Town(small_site(), tmp_path, disks=Limited, bug=bug) as town:
+            await story(town, program)
+            witness = town.witness
+            found = truth.false_claims(witness.seen.claims, witness.kinds)
+            found += truth.arrived(witness.mints, witness.stores.inbox(), time.monotonic())
+            assert {one.promise for one in found} == ({promise} if promise else set())
+
+    asyncio.run(asyncio.wait_for(play(), 100))

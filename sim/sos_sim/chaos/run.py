@@ -66,10 +66,14 @@ class Total:
         }  # fmt: skip
 
 
-async def campaign(site: Site, rounds: Iterable[Round], minutes: float, folder: Path, tell: Tell) -> Total:
-    """All rounds, on one town; ``tell`` hears what goes on, a line each. Raises SafezoneError if it never starts."""
+async def campaign(
+    site: Site, rounds: Iterable[Round], minutes: float, folder: Path, tell: Tell, bug: str = ""
+) -> Total:
+    """All rounds, on one town; ``tell`` hears what goes on, a line each. ``bug``: one to plant.
+
+    Raises SafezoneError if the town never starts."""
     total, began = Total(minutes), time.monotonic()
-    async with Town(site, folder) as town:
+    async with Town(site, folder, bug=bug) as town:
         tell(f"disks: {town.disks.words}")
         run = _Run(town, tell, total)
         await run.first_look()

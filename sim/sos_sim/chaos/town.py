@@ -32,7 +32,8 @@ _DEAF = ("mute_up", "mute_down", "refuse", "hole")
 class Town:
     """``async with Town(site, folder) as town``: in service when it is entered, gone when it is left."""
 
-    def __init__(self, site: Site, folder: Path, disks: Callable[..., Disks] = make_disks) -> None:
+    def __init__(self, site: Site, folder: Path, *, disks: Callable[..., Disks] = make_disks, bug: str = "") -> None:
+        """``bug``: one to plant in agents and station, which is then to be found."""
         self.site = site
         self.folder = folder
         self.broker = Mosquitto(folder / "broker", None)
@@ -40,6 +41,7 @@ class Town:
         self.deaths: list[tuple[float, str, str]] = []  # programs that ended by themselves, with their last words
         self.kills = self.stops = self.torn = self.presses = 0
         self._make_disks = disks
+        self._bug = bug
         self.down: set[str] = set()  # programs that are meant to be down
         self._starved: set[str] = set()  # whose disk is full, or was a moment ago
         self._undo = contextlib.AsyncExitStack()
@@ -73,6 +75,9 @@ class Town:
         via = {program: f"mqtt://{HOST}:{path.port}" for program, path in self.paths.items()}
         self.zone = Zone(self.site, self.folder, broker=self.broker.url, via=via)
         undo.push_async_callback(self.zone.stop)
+        for child in (self.zone.station, *self.zone.agents.values()) if self._bug else ():
+            python, minus_m, *words = child.command
+            child.command = [python, minus_m, "sos_sim.chaos.bugged", self._bug, *words]
         await self.zone.start()
         self.children: dict[str, Child] = {"station": self.zone.station, "broker": self.broker.child}
         self.children |= {f"agent:{point}": child for point, child in self.zone.agents.items()}
