@@ -76,8 +76,10 @@ def test_what_works_here_is_chosen(tmp_path: Path) -> None:
             (folder / "more").write_bytes(bytes(4096))
             disks.lose("market")
             assert not list(folder.iterdir())
+            (folder / "left").write_bytes(b"after")
         else:
             assert isinstance(disks, Limited)
     finally:
         disks.close()
+    assert not isinstance(disks, Mounted) or (folder / "left").read_bytes() == b"after"
     assert str(folder) not in Path("/proc/self/mounts").read_text(encoding="utf-8")

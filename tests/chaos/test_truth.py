@@ -9,7 +9,7 @@ import pytest
 from sos_contract.payloads import Identity
 from sos_sim.chaos import truth
 from sos_sim.chaos.evidence import Claim, Evidence, Finding, Mint, Outages, Overdue, Stale, Touch
-from sos_sim.chaos.resources import Use, grown, use_of
+from sos_sim.chaos.resources import Use, grown, most_grown, use_of
 from sos_sim.chaos.stores import Row
 
 POLE, PART = "market-1", "agent:market"
@@ -174,6 +174,8 @@ def test_growth_is_found_and_a_little_is_forgiven() -> None:
     assert [words for _, words in grown(fresh, {PART: Use(7, 90_000, 20)})]
     assert [words for _, words in grown(fresh, {PART: Use(9, 30_000, 60)})]
     assert not grown(fresh, {"agent:new": Use(9, 900_000, 60)})
+    words = most_grown(fresh, {PART: Use(7, 30_500, 18), "agent:new": Use(9, 900_000, 60)})
+    assert words == f"at most +500 KiB of memory ({PART}) and -2 files ({PART})"
 
 
 def test_open_files_of_this_process_are_counted(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sos_agent.edge import reserve
 
-_FILLER = "filler"
+_FILLER, _RESERVE = "filler", "reserve"
 _CHUNK_BYTES = 64 * 1024
 # What an agent keeps back for alarms, what must be free beside it before it does, and its outbox.
 AGENT_BYTES = reserve.RESERVE_BYTES + reserve.MARGIN_BYTES + 16 * 1024 * 1024
@@ -59,10 +59,14 @@ class Mounted:
         _empty(self._folders[program])
 
     def close(self) -> None:
-        """Nothing is left mounted."""
+        """Nothing is left mounted. The databases stay in the folders, for whoever looks closer."""
         while self._mounted:
+            folder = self._mounted.pop()
+            files = {file: file.read_bytes() for file in folder.iterdir() if file.name not in (_FILLER, _RESERVE)}
             with contextlib.suppress(OSError):
-                _run("umount", "-l", str(self._mounted.pop()))
+                _run("umount", "-l", str(folder))
+                for file, content in files.items():
+                    file.write_bytes(content)
 
 
 class Limited:

@@ -46,3 +46,16 @@ def grown(before: Mapping[str, Use], after: Mapping[str, Use]) -> list[tuple[str
         if now.memory_kb > was.memory_kb * (1 + GROWTH_PART) + GROWTH_KB:
             found.append((name, f"{now.memory_kb} KiB of memory, {now.memory_kb - was.memory_kb} more {since}"))
     return found
+
+
+def most_grown(before: Mapping[str, Use], after: Mapping[str, Use]) -> str:
+    """Who has most more of each, in words."""
+    both = [name for name in after if name in before]
+    if not both:
+        return "no process to compare"
+    memory = max(both, key=lambda name: after[name].memory_kb - before[name].memory_kb)
+    files = max(both, key=lambda name: after[name].files - before[name].files)
+    return (
+        f"at most {after[memory].memory_kb - before[memory].memory_kb:+d} KiB of memory ({memory}) "
+        f"and {after[files].files - before[files].files:+d} files ({files})"
+    )

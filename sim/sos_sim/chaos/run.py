@@ -16,7 +16,7 @@ from sos_contract.stages import RECEIVED, rank
 from sos_sim.chaos import truth
 from sos_sim.chaos.evidence import Finding, Mint, Touch
 from sos_sim.chaos.plan import Act, Round, line_name
-from sos_sim.chaos.resources import Use, grown, use_of
+from sos_sim.chaos.resources import Use, grown, most_grown, use_of
 from sos_sim.chaos.stores import Row
 from sos_sim.chaos.town import Town
 from sos_wire.messages import STAGES
@@ -124,13 +124,11 @@ class _Run:
             await self._last_presses()
             await self._close_all()
         self._judge(calm_s)
-        self._found(
-            Finding("grown", time.monotonic(), name, words)
-            for name, words in grown(self._fresh | survivors, await self._settled())
-        )
+        before, after = self._fresh | survivors, await self._settled()
+        self._found(Finding("grown", time.monotonic(), name, words) for name, words in grown(before, after))
         self._count(one)
         alarms, took_s = len(town.witness.seen.mints), time.monotonic() - calm_s
-        self._tell(f"round {one.number}: {alarms} alarms, {took_s:.0f} s of calm")
+        self._tell(f"round {one.number}: {alarms} alarms, {took_s:.0f} s of calm, {most_grown(before, after)}")
 
     async def _settled(self) -> dict[str, Use]:
         await asyncio.sleep(SETTLE_S)
