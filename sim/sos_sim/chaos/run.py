@@ -305,5 +305,10 @@ class _Run:
         self._found(truth.out_of_order(seen.mints, inbox, calm_s, now))
         raised = [(at_s, pole, f"the firmware raised {text}") for at_s, pole, text in witness.crashes]
         self._found(Finding("crashed", *one) for one in raised)
-        self._found(Finding("crashed", at_s, name, f"it ended: {words}") for at_s, name, words in town.deaths)
+        ends = Counter((name, words) for _, name, words in town.deaths)
+        first = {(name, words): at_s for at_s, name, words in reversed(town.deaths)}
+        self._found(
+            Finding("crashed", first[name, words], name, f"it ended by itself, {count} times: {words}")
+            for (name, words), count in ends.items()
+        )
         town.deaths.clear()
