@@ -68,12 +68,13 @@ def brokers(urls: tuple[str, ...], client_id: str, tls: Tls | None) -> list[str]
     """Brokers that do not take us. ``client_id`` must be nobody's: whoever has it would lose its connection to us."""
 
     async def ask_all() -> list[str]:
-        return [said for said in await asyncio.gather(*(_broker(url, client_id, tls) for url in urls)) if said]
+        return [said for said in await asyncio.gather(*(broker(url, client_id, tls) for url in urls)) if said]
 
     return asyncio.run(ask_all())
 
 
-async def _broker(url: str, client_id: str, tls: Tls | None) -> str:
+async def broker(url: str, client_id: str, tls: Tls | None = None) -> str:
+    """Why this broker does not take us, in words that say what to do; empty if it does."""
     events: asyncio.Queue[MqttEvent] = asyncio.Queue()
     link = MqttLink(url, client_id, deliver=events.put_nowait, tls=tls)
     link.connect("check")

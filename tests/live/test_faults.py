@@ -6,10 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from sos_sim.live.layout import free_port
+from sos_sim.live.zone import READY_TIMEOUT_S
 
 POLE = "clock-tower-1"
 # fault -> looks that the lamp must show, in this order, others may stand between.
@@ -83,6 +87,15 @@ def test_mistakes_get_one_line(words: list[str], says: str) -> None:
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
+
+
+@pytest.mark.live
+def test_a_broker_that_does_not_take_us_is_one_line_and_at_once() -> None:
+    began = time.monotonic()
+    done = press("none", "--broker", f"mqtt://127.0.0.1:{free_port()}")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert "nothing listens on 127.0.0.1" in done.stderr
+    assert time.monotonic() - began < READY_TIMEOUT_S, "nobody waits for lamps that cannot light up"
 
 
 @pytest.mark.live

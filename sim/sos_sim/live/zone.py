@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import time
@@ -17,6 +18,7 @@ from sos_contract.errors import SafezoneError
 from sos_contract.payloads import AlarmView, DeskAnswer, DeskRequest, FaultView
 from sos_contract.resources import data_dir
 from sos_contract.site import Line, Point, Pole, Site
+from sos_edge import check
 from sos_sim.live import layout
 from sos_sim.live.child import Child
 from sos_sim.live.health import HealthWatch
@@ -108,6 +110,10 @@ class Zone:
     async def start(self) -> None:
         """Start everything at once; comes back when every lamp says *in service*, and so the station has answered."""
         began = time.monotonic()
+        if not self._own_broker:
+            why = await check.broker(self.broker_url, f"sos-sim-{os.getpid()}")
+            if why:
+                raise SafezoneError(why)
         _, keys = layout.write(self.site, self.folder)
         for program, url in self._via.items():
             Path(self._site_file(program)).write_text(layout.dump(layout.reached(self.site, url)), encoding="utf-8")
@@ -160,7 +166,7 @@ class Zone:
         for child in children:
             if not child.running:
                 return f"{child.name} has ended: {child.last_words()}"
-        return f"see the logs in {self.folder / 'logs'}"
+        return f"the station said last: {self.station.last_words()}"
 
     async def stop(self) -> None:
         """End every process; nothing is left behind."""
