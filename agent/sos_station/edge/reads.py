@@ -36,6 +36,9 @@ SELECT incarnation, boot, press, clash_number FROM alarm WHERE number IN (
     FROM life
 ) ORDER BY number DESC LIMIT 1
 """
+# Bounds of `queue` stand in the statements: SQLite may prove with one that a partial index is enough, so it would plan
+# anew, which takes longer than to read, each time that one came as a parameter.
+_OPEN = f"queue < {SETTLED}"
 # Sorts by place in the list, then by number, in one integer: numbers stay far below.
 _PLACE = 1 << 40
 
@@ -67,9 +70,9 @@ def _rows(connection: sqlite3.Connection, where: str, values: Sequence[Any]) -> 
     about = {
         row[0]: (row[1] or row[4], row[2], row[3] or row[5])
         for row in connection.execute(
-            "SELECT incident, sum(queue < ?), sum(stage = ?), max(CASE WHEN queue < ? THEN number END), count(*),"
+            f"SELECT incident, sum({_OPEN}), sum(stage = ?), max(CASE WHEN {_OPEN} THEN number END), count(*),"
             f" max(number) FROM alarm WHERE incident IN ({', '.join('?' * len(numbers))}) GROUP BY incident",
-            (SETTLED, RECEIVED, SETTLED, *numbers),
+            (RECEIVED, *numbers),
         )
     }
     return [_row(values, about[values[1]]) for values in found]
@@ -117,19 +120,20 @@ def _stages(connection: sqlite3.Connection, effect: ReadStages) -> Stages:
 
 def _alarms(connection: sqlite3.Connection, effect: ReadAlarms) -> AlarmPage:
     request = effect.request
-    places = SETTLED + 1 if request.everything else SETTLED
+    which = f"queue <= {SETTLED}" if request.everything else _OPEN
     page = (effect.limit, request.offset)
     counted = "count(DISTINCT incident)" if request.by_incident else "count(*)"
-    total = connection.execute(f"SELECT {counted} FROM alarm WHERE queue < ?", (places,)).fetchone()[0]
+    total = connection.execute(f"SELECT {counted} FROM alarm WHERE {which}").fetchone()[0]
     if not request.by_incident:
         order = "number DESC" if request.everything else "queue, number"
-        rows = _rows(connection, f"WHERE queue < ? ORDER BY {order} LIMIT ? OFFSET ?", (places, *page))
+        rows = _rows(connection, f"WHERE {which} ORDER BY {order} LIMIT ? OFFSET ?", page)
         return AlarmPage(tuple(rows), total)
     order = "max(number) DESC" if request.everything else "1"
+    # The sign: else SQLite goes through all incidents that ever were, because they are in order.
     found = connection.execute(
-        f"SELECT min(queue * {_PLACE} + number) FROM alarm WHERE queue < ? GROUP BY incident"
+        f"SELECT min(queue * {_PLACE} + number) FROM alarm WHERE {which} GROUP BY +incident"
         f" ORDER BY {order} LIMIT ? OFFSET ?",
-        (places, *page),
+        page,
     ).fetchall()
     return AlarmPage(tuple(_by_number(connection, [row[0] % _PLACE for row in found])), total)
 
@@ -154,13 +158,13 @@ def _alarm(connection: sqlite3.Connection, effect: ReadAlarm) -> AlarmFile | Non
 def _case(connection: sqlite3.Connection, effect: ReadCase) -> CaseFile:
     done = tuple(rows_of_request(connection, effect.request.number, MAX_SHOWN))
     if effect.number is None:
-        rows = _rows(connection, "WHERE queue <= ? ORDER BY queue, number LIMIT 1", (WAITING_TEST,))
+        rows = _rows(connection, f"WHERE queue <= {WAITING_TEST} ORDER BY queue, number LIMIT 1", ())
     else:
         rows = _rows(connection, "WHERE number = ?", (effect.number,))
     if not rows:
         return CaseFile(None, done)
     stages = connection.execute(
-        "SELECT DISTINCT stage FROM alarm WHERE incident = ? AND queue < ?", (rows[0].incident, SETTLED)
+        f"SELECT DISTINCT stage FROM alarm WHERE incident = ? AND {_OPEN}", (rows[0].incident,)
     ).fetchall()
     furthest = max((row[0] for row in stages), key=rank, default=rows[0].stage)
     return CaseFile(Case(rows[0], furthest, max(rows[0].newest, rows[0].number)), done)

@@ -34,6 +34,11 @@ from sos_station.edge.reads import MAX_SHOWN, rows_of_request, stage_of
 # Incidents deleted in one commit, so that no press waits behind a long one; the rest goes the next day.
 MAX_PRUNED = 500
 
+# The bound stands in the statement, as in ``reads``.
+_JOINED = (
+    f"SELECT incident FROM alarm WHERE pole = ? AND family = ? AND queue < {incidents.SETTLED}"
+    " ORDER BY number DESC LIMIT 1"
+)
 _SAME_PRESS = "pole = ? AND incarnation = ? AND boot = ? AND press = ?"
 
 
@@ -66,10 +71,7 @@ def _store_alarm(connection: sqlite3.Connection, effect: StoreAlarm) -> AlarmSto
         return AlarmStored(verdict, number, incident, ledger.head(connection))
     family = incidents.family(alarm.kind)
     number = connection.execute("SELECT coalesce(max(number), 0) + 1 FROM alarm").fetchone()[0]
-    joined = connection.execute(
-        "SELECT incident FROM alarm WHERE pole = ? AND family = ? AND queue < ? ORDER BY number DESC LIMIT 1",
-        (identity.pole, family, incidents.SETTLED),
-    ).fetchone()
+    joined = connection.execute(_JOINED, (identity.pole, family)).fetchone()
     incident = incidents.join(joined[0] if joined else None, number)
     at = effect.received
     values = (

@@ -118,7 +118,7 @@ class Disk:
         A program that has the file open would go on with the old one, or with neither: it must not run.
         """
         assert self.holder is None, "stop the program first"
-        self.file = sqlite3.connect(":memory:", isolation_level=None, cached_statements=64)
+        self.file = _connect()
         self.file.deserialize(copy)
         if not over or not self.inode:
             self._new_inode()
@@ -150,7 +150,7 @@ class Disk:
             aside = f"damaged-{len(self.aside)}"
             self.damaged = False
         if self.file is None:
-            self.file = sqlite3.connect(":memory:", isolation_level=None, cached_statements=64)
+            self.file = _connect()
             self.file.executescript(f"BEGIN IMMEDIATE;\n{schema}\n;PRAGMA user_version={version};\nCOMMIT;")
             self._new_inode()
         self.file.execute("PRAGMA foreign_keys=ON")
@@ -166,6 +166,11 @@ class Disk:
     def _new_inode(self) -> None:
         self._inodes += 1
         self.inode = self._inodes
+
+
+def _connect() -> sqlite3.Connection:
+    # One connection writes and reads here, with statements for lists of any length: all of them are kept.
+    return sqlite3.connect(":memory:", isolation_level=None, cached_statements=512)
 
 
 class DiskWriter:
