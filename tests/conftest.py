@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("safezone", deadline=None)
+# For `make mutants`, which asks for it by name: what fails there is only counted, so it is not made small.
+settings.register_profile(
+    "mutants",
+    deadline=None,
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("safezone")
 
 # test id (a prefix) -> why it may be skipped. Nothing else may.
