@@ -226,6 +226,8 @@ def complaints(site: Site) -> Iterator[str]:
         yield "station.brokers is empty; name at least one, such as 'mqtt://127.0.0.1:1883'"
     for broker in site.station.brokers:
         yield from _broker_complaints(broker)
+        if broker.startswith("mqtts:") and site.station.tls is None:
+            yield f"broker '{broker}' needs [station.tls] with 'ca'; add it, or write mqtt://"
     for name in ("alarms_days", "faults_days"):
         days = getattr(site.retention, name)
         if not MIN_DAYS <= days <= MAX_DAYS:

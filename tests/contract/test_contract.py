@@ -165,6 +165,7 @@ def test_the_site_that_comes_along_is_the_towns() -> None:
         ('["mqtt://127.0.0.1:1883"]', "[]", "brokers is empty"),
         ("mqtt://127.0.0.1:1883", "http://x", "is no address"),
         ("mqtt://127.0.0.1:1883", "mqtt://x:99999", "is no address"),
+        ("mqtt://127.0.0.1:1883", "mqtts://x:8883", "needs [station.tls]"),
         ('port = "/dev/ttyUSB0"', 'port = "/dev/ttyUSB0"\nbaud = 5', "baud 5"),
         ("address = 1", 'address = 1\n[[point.line.pole]]\nid = "gate-2"\naddress = 2', "set shared = true"),
         ("address = 1", 'address = 1\n[[point.line.pole]]\nid = "gate-1"\naddress = 2', "stands there twice"),
