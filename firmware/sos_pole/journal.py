@@ -73,6 +73,7 @@ class Journal:
         self.boot = 0
         self.entries: "list[Entry]" = []
         self.marked = False  # the last start was asked to open the REPL
+        self.keys: "dict[int, bytes]" = {}  # records of keys (``keys.py``), by kind: records.KEY, records.TRIAL
         self.anew = False  # this start began a new incarnation
         self.damaged = 0  # slots, or whole banks, found unreadable at this start
         self.failing = False  # a write did not take
@@ -188,6 +189,16 @@ class Journal:
         """Note that the next start is to open the REPL."""
         return self._append(records.mark_slot()) >= 0
 
+    # -- keys
+
+    def keep(self, kind: int, record: bytes) -> bool:
+        """Write a key's record down, in place of the last one of that kind. False if some of it did not take."""
+        self.keys[kind] = record  # first: a change of banks may come in between
+        kept = True
+        for index in range(records.KEY_SLOTS):
+            kept = self._append(records.key_slot(kind, record, index)) >= 0 and kept
+        return kept
+
     # -- upkeep
 
     def due(self) -> bool:
@@ -242,15 +253,20 @@ class Journal:
         """Leave the bank: copy what is unreleased to the other one, then make that count."""
         if self.dirty:
             return False
+        self.dirty = self.all_dirty()  # the other bank, if this fails; if it does not, the one that is left
         base = self.base_of(1 - self.bank)
         at = 2  # the identity stands in the first two slots: one bad bit must not take a bank away
         copied = []
+        for kind in self.keys:
+            for index in range(records.KEY_SLOTS):
+                if not self.write(base + at * SLOT, records.key_slot(kind, self.keys[kind], index)):
+                    return False
+                at += 1
         for entry in self.entries:
             if entry.address < 0:
                 continue
             slot = records.press_slot(entry.kind, entry.counts, entry.repeats, entry.boot, entry.press, entry.at_ms)
             if not self.write(base + at * SLOT, slot):
-                self.dirty = self.all_dirty()
                 return False
             if entry.counts and entry.closed:
                 self._program(base + at * SLOT + records.CLOSED, b"\x00")
@@ -258,10 +274,8 @@ class Journal:
             at += 1
         identity = records.boot_slot(self.incarnation, self.generation + 1, self.boot)
         if not self.write(base, identity):
-            self.dirty = self.all_dirty()
             return False
         self.write(base + SLOT, identity)
-        self.dirty = self.all_dirty()
         self.generation += 1
         self.bank = 1 - self.bank
         self.next = at

@@ -9,6 +9,7 @@ from sos_pole.alarm import HELD, RECEIVED, Alarm
 from sos_pole.debounce import DEAD, NEVER, READY, STUCK, WAIT, Debounce
 from sos_pole.debounce import HELD as DOWN
 from sos_pole.journal import MOST_PENDING, Entry, Journal
+from sos_pole.keys import Keys
 from sos_pole.lamp import TABLE, Player
 from sos_pole.notices import Notices
 from sos_pole.runs import Runs
@@ -39,6 +40,8 @@ _SHORT_WAKE_MS = 2
 _CARRY = 1 << 28  # uptime is kept in two small integers: a big one would be made anew each step
 _URGENT = ("in_service", "out_of_service", "not_delivered")  # looks; the agent knows the stages itself
 _SOURCES = ("press", "silent_press")
+_JOURNAL_FAULT = 1 << 8
+assert FAULTS[8] == "journal_fault"
 
 
 class Outputs:
@@ -65,7 +68,7 @@ class Pole:
         self.look = "starting"
         self.out = Outputs()
         self.faults = 0
-        self.refused = 0  # messages that were genuine and yet not to be followed
+        self.unfollowed = 0  # messages that were genuine and yet not to be followed
         self.debounces = [Debounce() for _ in range(buttons)]
         self._received: "list[Entry]" = []  # to be released with the next step
         self._pressed: "list[Entry | None]" = [None] * buttons  # whose release is awaited
@@ -87,6 +90,7 @@ class Pole:
         """Open the journal and the link; presses that were left are shown and offered again."""
         journal = self.journal
         journal.open()
+        self._keys = Keys(journal, self.link)
         self.link.begin(journal.incarnation, journal.boot, VERSION)
         self._now = now
         self._status_at = now
@@ -100,7 +104,7 @@ class Pole:
         self._notices.add("pole_restarted", 0, RESET_CAUSES.index(self._reset_cause) + 1, 1)
         if journal.damaged or journal.failing:
             self._notices.add("journal_fault", 0, journal.damaged, 1)
-            self.faults |= 1 << FAULTS.index("journal_fault")
+            self.faults |= _JOURNAL_FAULT
             self._failing = journal.failing
         for entry in journal.entries:
             if KINDS[entry.kind - 1] == "press":
@@ -211,14 +215,14 @@ class Pole:
             elif isinstance(message, Command):
                 self._obey(message)
             else:
-                self.refused += 1
+                self.unfollowed += 1
 
     def _follow(self, message: Progress, now: int) -> None:
         stage = STAGES.index(message.stage) + 1
         entry = self.journal.find(message.incarnation, message.boot, message.press)
         if entry is not None:
             if not entry.closed:
-                self.refused += 1  # it was never told
+                self.unfollowed += 1  # it was never told
                 return
             if stage >= HELD:
                 entry.held = True
@@ -227,16 +231,22 @@ class Pole:
         self._alarm.progress(message.incarnation, message.boot, message.press, stage, now)
 
     def _obey(self, message: Command) -> None:
-        """The REPL stops the pole: not while somebody waits for help."""
-        if message.command != "open_repl" or self.journal.entries or self._alarm.entry is not None:
-            self.refused += 1
-        elif self.journal.mark():
-            self.out.open_repl = True
+        """Nothing of it while somebody waits for help: the REPL stops the pole, a new key takes the flash some time."""
+        if self.journal.entries or self._alarm.entry is not None:
+            obeyed = False
+        elif message.command == "open_repl":
+            obeyed = self.out.open_repl = self.journal.mark()
+        else:
+            obeyed = self._keys.replace(message.wrapped)
+        if not obeyed:
+            self.unfollowed += 1
+            self._notices.add("command_refused", self.uptime_ms, message.ident, 1)
 
     def _watch_link(self, now: int) -> None:
         link = self.link
         if link.opened != self._session:
             self._session = link.opened
+            self._keys.opened()
             self._service = "starting"
             self._offer = True
             self._tell_status(False)
@@ -325,7 +335,7 @@ class Pole:
         if self.journal.failing and not self._failing:
             self._failing = True
             self._notices.add("journal_fault", self.uptime_ms, 0, 1)
-            self._set_fault(1 << FAULTS.index("journal_fault"), True)
+            self._set_fault(_JOURNAL_FAULT, True)
 
     def _fact(self, fault: str, began: str, ended: str, on: bool) -> None:
         bit = 1 << FAULTS.index(fault)

@@ -11,7 +11,9 @@ SLOT = 32
 STATE, CLOSED, BITS, BODY, CRC = 1, 2, 3, 11, 28
 BITS_BYTES = 8
 BIT_COUNT = 64
-BOOT, PRESS, MARK = 0xB0, 0xA5, 0x5E
+BOOT, PRESS, MARK, KEY, TRIAL = 0xB0, 0xA5, 0x5E, 0x4B, 0x2D
+PART = CRC - BODY - 1  # bytes of a key in one slot; a key and what it is checked by take three
+KEY_SLOTS = 6
 BLANK = b"\xff" * SLOT
 _BOOT = "<BQII"  # format of the journal, incarnation, generation of the bank, boots before the counted ones
 _PRESS = "<BHIIIH"  # kind (+ 0x80: counts repeats), repeats before the counted ones, boot, press, uptime (48 bits)
@@ -40,9 +42,16 @@ def mark_slot() -> bytes:
     return _slot(MARK, b"\x00" * (CRC - BODY))
 
 
+def key_slot(kind: int, record: bytes, index: int) -> bytes:
+    """One of KEY_SLOTS: a key's record (``keys.py``) in its parts, in order, and once more: one bad bit must not take a
+    pole's key away."""
+    part = index % 3
+    return _slot(kind, bytes((part,)) + record[PART * part : PART * part + PART])
+
+
 def valid(slot: bytes) -> bool:
     """Whether type and body are as they were written."""
-    if slot[0] not in (BOOT, PRESS, MARK):
+    if slot[0] not in (BOOT, PRESS, MARK, KEY, TRIAL):
         return False
     crc: int = struct.unpack_from("<I", slot, CRC)[0]
     found: int = crc32(slot[BODY:CRC], crc32(slot[:1]))

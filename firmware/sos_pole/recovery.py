@@ -1,7 +1,7 @@
 """What a start makes of the journal's flash: which bank counts, what is unreleased, which numbers were used."""
 
 from sos_pole import records
-from sos_pole.records import BLANK, BOOT, CLOSED, MARK, PRESS, SLOT, STATE
+from sos_pole.records import BLANK, BODY, BOOT, CLOSED, CRC, KEY, MARK, PART, PRESS, SLOT, STATE, TRIAL
 
 TYPE_CHECKING = False  # at run time the journal imports this module
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ def _begin(journal: "Journal", banks: "tuple[_Bank, _Bank]") -> None:
 
 
 def _load(journal: "Journal", bank: _Bank) -> "set[tuple[int, int]]":
-    """Take the unreleased presses and the mark of a bank; returns all presses that it knows."""
+    """Take the unreleased presses, the mark and the keys of a bank; returns all presses that it knows."""
     known: "set[tuple[int, int]]" = set()
+    record = b""
     for index in range(bank.used):
         address = bank.start + index * SLOT
         slot = journal.read(address)
@@ -118,6 +119,10 @@ def _load(journal: "Journal", bank: _Bank) -> "set[tuple[int, int]]":
             known.add(records.press_body(slot)[3:5])
             if slot[STATE]:
                 _restore(journal, slot, address)
+        elif slot[0] in (KEY, TRIAL):
+            record = (record if slot[BODY] else b"") + slot[BODY + 1 : CRC]
+            if len(record) == 3 * PART:  # else a part of it was cut, or is bad
+                journal.keys[slot[0]] = record
     return known
 
 

@@ -33,11 +33,11 @@ class Settings:
                 self.board["silent"]
             if self.link != "usb":
                 self.board["uart"]
+            if len(self.key) != 32 or self.link not in LINKS or not 0 < self.address < 65535:
+                raise ValueError
+            if self.baud < 1 or len(self.levels) != 3:
+                raise ValueError
         except KeyError as error:
             raise SettingsError("settings.json lacks " + str(error.args[0])) from None
         except (TypeError, ValueError, AttributeError, OverflowError):
-            raise SettingsError("settings.json has a wrong value; provision the pole again") from None
-        if len(self.key) != 32 or self.link not in LINKS or not 0 < self.address < 65535:
-            raise SettingsError("settings.json: key (64 hex digits), link.kind or address is wrong")
-        if self.baud < 1 or len(self.levels) != 3:
-            raise SettingsError("settings.json: link.baud or board.levels is wrong")
+            raise SettingsError("settings.json: key, address, link or board is wrong; provision it again") from None

@@ -62,18 +62,18 @@ class Hello:
 
 def session_keys(master: Seal, nonces: bytes) -> "tuple[int, Seal, Seal]":
     """The session's number and the seals of its two directions, up and down, from the pole's and the agent's nonce."""
-    number: int = struct.unpack_from("<I", _derived(master, "sos session", nonces), 0)[0]
-    return number, Seal(_derived(master, "sos up", nonces)), Seal(_derived(master, "sos down", nonces))
+    number: int = struct.unpack_from("<I", derived(master, "sos session", nonces), 0)[0]
+    return number, Seal(derived(master, "sos up", nonces)), Seal(derived(master, "sos down", nonces))
 
 
-def _derived(master: Seal, label: str, data: bytes) -> bytes:
+def derived(master: Seal, label: str, data: bytes) -> bytes:
     """As ``seal.derive``, with the key's pads already made."""
     return master.digest(label.encode() + b"\x00" + data)
 
 
 def named_seal(master: Seal, label: str) -> Seal:
     """The seal of handshake frames."""
-    return Seal(_derived(master, label, b""))
+    return Seal(derived(master, label, b""))
 
 
 def who(address: int = EVERYBODY, uptime_ms: int = 0) -> bytes:

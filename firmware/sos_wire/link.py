@@ -59,9 +59,7 @@ class Link:
         self.heard_at = 0  # agent: that frame; pole: the last answer or acknowledgement
         self.status = b""
         self.peer_status: bytes | None = None  # None until the peer told one in this session
-        self._master = Seal(key)
-        self._hello_seal = named_seal(self._master, "sos hello")
-        self._welcome_seal = named_seal(self._master, "sos welcome")
+        self.use(key)
         self._stream = Stream(seed)
         self._talk: Talk | None = None
         self._stir = True  # something changed since the deadlines were last looked at
@@ -70,6 +68,12 @@ class Link:
         self._called_at = NEVER  # until then no other one
 
     # --- what the owner calls
+
+    def use(self, key: bytes) -> None:
+        """Greet with that key from now on; a session that is open goes on with its own."""
+        self._master = Seal(key)
+        self._hello_seal = named_seal(self._master, "sos hello")
+        self._welcome_seal = named_seal(self._master, "sos welcome")
 
     @property
     def up(self) -> bool:

@@ -27,6 +27,7 @@ KINDS = (
     "press_detail",
     "outbox_damaged",
     "disk_full",
+    "command_refused",
 )
 PRESS_KINDS = KINDS[:3]  # alarms; all other kinds are faults and notices
 STAGES = ("pressed", "held", "received", "accepted", "dispatched", "on_scene", "closed")
@@ -55,7 +56,8 @@ LOOKS = (
 )
 RESET_CAUSES = ("power_on", "watchdog", "soft", "brown_out", "unknown")
 SERVICES = ("in_service", "station_lost", "starting")
-COMMANDS = ("open_repl",)
+COMMANDS = ("open_repl", "replace_key")
+_REPLACE_KEY = 2  # its code; a wrapped key follows
 
 _PRESS, _DETAIL, _NOTICE, _STATUS, _PROGRESS, _SERVICE, _COMMAND = 1, 2, 3, 4, 16, 17, 18
 _PRESS_FIELDS, _DETAIL_FIELDS, _NOTICE_FIELDS, _STATUS_FIELDS = "<BBQIIQHB", "<BQIII", "<BBQIIQiB", "<BBHhBIIHH3s"
@@ -221,14 +223,16 @@ class Service:
 
 
 class Command:
-    """agent -> pole: a service message. ``ident`` tells a repeat from a second command."""
+    """agent -> pole: a service message. ``ident`` (30 bits) names it in the pole's refusal; ``wrapped``: the new key
+    of ``replace_key``, see ``wrap``."""
 
-    def __init__(self, command: str, ident: int) -> None:
+    def __init__(self, command: str, ident: int, wrapped: bytes = b"") -> None:
         self.command = command
         self.ident = ident
+        self.wrapped = wrapped
 
     def pack(self) -> bytes:
-        return struct.pack(_COMMAND_FIELDS, _COMMAND, _code(COMMANDS, self.command), self.ident)
+        return struct.pack(_COMMAND_FIELDS, _COMMAND, _code(COMMANDS, self.command), self.ident) + self.wrapped
 
 
 def unpack(payload: bytes) -> "Press | Detail | Notice | Status | Progress | Service | Command | None":
@@ -244,7 +248,7 @@ def unpack_down(payload: bytes) -> "Progress | Service | Command | None":
             return Progress(f[1], f[2], f[3], _name(STAGES, f[4]))
         if f[0] == _SERVICE:
             return Service(_name(SERVICES, f[1]))
-        return Command(_name(COMMANDS, f[1]), f[2])
+        return Command(_name(COMMANDS, f[1]), f[2], payload[6:62] if f[1] == _REPLACE_KEY else b"")
     except IndexError:  # no fields, or a code that we have no name for
         return None
 

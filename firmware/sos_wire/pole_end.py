@@ -26,6 +26,8 @@ class PoleLink(Link):
 
     def __init__(self, address: int, key: bytes, seed: bytes) -> None:
         super().__init__(address, key, seed)
+        # To greet with in turn, the last one first. The first one sealed the last HELLO, and so the session it opened.
+        self.keys = [key]
         self._hello = b""  # body of the HELLO that may be answered; its first 16 bytes are the nonce
         self._start = (0, 0)
         self._firmware = b""
@@ -101,6 +103,10 @@ class PoleLink(Link):
         self._called_at = ticks_add(now, HELLO_VALID_MS if self._talk else HELLO_MIN_MS)
         if self._talk is None:
             self._call_at = ticks_add(now, HELLO_MIN_MS + self._stream.below(HELLO_SPREAD_MS + 1))
+        keys = self.keys
+        if len(keys) > 1:
+            keys.reverse()
+            self.use(keys[0])
         return build(HELLO, self.address, 0, 0, uptime_ms, self._hello, self._hello_seal)
 
 

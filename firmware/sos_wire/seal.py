@@ -7,13 +7,19 @@ TAG_BYTES = 8  # 2^64 guesses at some hundred frames a second; the wire has no r
 _BLOCK_BYTES = 64  # of SHA-256
 
 
+def xor(one: bytes, other: bytes) -> bytes:
+    """Two of the same length, bit by bit."""
+    return (int.from_bytes(one, "little") ^ int.from_bytes(other, "little")).to_bytes(len(one), "little")
+
+
 class Seal:
     """A key made ready: both HMAC pads are computed once, so that a tag costs two hashes."""
 
     def __init__(self, key: bytes) -> None:
         assert len(key) == KEY_BYTES
-        self._inner = bytes([byte ^ 0x36 for byte in key]) + b"\x36" * (_BLOCK_BYTES - KEY_BYTES)
-        self._outer = bytes([byte ^ 0x5C for byte in key]) + b"\x5c" * (_BLOCK_BYTES - KEY_BYTES)
+        block = key + bytes(_BLOCK_BYTES - KEY_BYTES)
+        self._inner = xor(block, b"\x36" * _BLOCK_BYTES)
+        self._outer = xor(block, b"\x5c" * _BLOCK_BYTES)
 
     def digest(self, data: bytes) -> bytes:
         """HMAC-SHA-256 of ``data``, 32 bytes."""

@@ -15,7 +15,7 @@ import pytest
 from sos_contract.errors import SafezoneError
 from sos_sim.live import firmware, linker, stripper
 
-MOST_BYTES = 28_000
+MOST_BYTES = 28 * 1024
 
 MAIN = """
 import json

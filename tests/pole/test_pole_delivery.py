@@ -127,7 +127,7 @@ def test_a_progress_for_a_count_that_was_never_told_is_refused() -> None:
     counting = rig.pole.journal.entries[-1]
     rig.agent.tell(Progress(counting.incarnation, counting.boot, counting.press, "received"))
     rig.run(100)
-    assert counting in rig.pole.journal.entries and rig.pole.refused == 1
+    assert counting in rig.pole.journal.entries and rig.pole.unfollowed == 1
 
 
 def test_how_long_it_was_held_follows_the_press() -> None:
@@ -217,7 +217,7 @@ def test_the_repl_opens_by_a_sealed_command_when_nobody_waits() -> None:
     rig.press()
     rig.agent.tell(Command("open_repl", 1))
     rig.run(200)
-    assert not rig.out.open_repl and rig.pole.refused == 1, "not while somebody waits for help"
+    assert not rig.out.open_repl and rig.pole.unfollowed == 1, "not while somebody waits for help"
     press = rig.agent.presses()[0]
     for stage in ("received", "closed"):
         rig.agent.tell(Progress(press.incarnation, press.boot, press.press, stage))
@@ -261,7 +261,7 @@ def test_a_genuine_message_that_makes_no_sense_is_counted() -> None:
     rig.agent.link.send(LIVE, b"")
     rig.agent.link.send(LIVE, Press("press", 1, 1, 1, 0).pack())
     rig.run(200)
-    assert rig.pole.refused == 3 and rig.pole.look == "in_service"
+    assert rig.pole.unfollowed == 3 and rig.pole.look == "in_service"
 
 
 @pytest.mark.parametrize("seed", range(12))

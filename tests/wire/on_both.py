@@ -34,7 +34,7 @@ FIELDS = {
     ),
     "Progress": ("incarnation", "boot", "press", "stage"),
     "Service": ("state",),
-    "Command": ("command", "ident"),
+    "Command": ("command", "ident", "wrapped"),
 }
 
 
@@ -116,7 +116,7 @@ def all_messages(vectors: dict) -> list:
         fields = []
         for field in FIELDS[name]:
             value = getattr(message, field)
-            fields.append(value.hex() if isinstance(value, bytes) else str(value))
+            fields.append((value.hex() or "-") if isinstance(value, bytes) else str(value))
         lines.append(name + " " + " ".join(fields) + " = " + message.pack().hex())
     return lines + [str(messages.unpack(bytes.fromhex(v["payload"]))) for v in vectors["not_messages"]]
 

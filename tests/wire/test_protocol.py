@@ -13,13 +13,14 @@ from sos_wire.agent_end import AgentLink
 from sos_wire.frame import HEADER, HEADER_BYTES, MAX_BODY, MAX_RAW
 from sos_wire.handshake import who
 from sos_wire.link import LIVE, Link
-from sos_wire.messages import Press, Progress, Status, unpack
+from sos_wire.messages import Command, Press, Progress, Status, unpack
 from sos_wire.pole_end import PoleLink
 from sos_wire.seal import Stream
 from sos_wire.talk import MAX_PAYLOAD, MAX_STATUS
+from sos_wire.wrap import unwrap, wrap
 
 TEXT = PROTOCOL.read_text(encoding="utf-8")
-EXAMPLE = TEXT.split("## A worked example")[1]
+EXAMPLE, REPLACED = TEXT.split("## A worked example")[1].split("## A key is replaced")
 BLOCKS = re.findall(r"```\n(.*?)```", EXAMPLE, re.DOTALL)
 
 
@@ -108,6 +109,27 @@ def test_the_code_says_the_example() -> None:
     hear(agent, wires[7], 5060)
     assert [wire.hex() if wire else "" for wire in said] == [wire.hex() for wire in wires[1:]]
     assert agent.room(LIVE) == pole.room(LIVE) == 4 and pole.up and agent.up
+
+
+def test_the_wrapped_key_of_the_example() -> None:
+    """Worked out without the code; and the code wraps and unwraps it so."""
+    key = bytes.fromhex(KEYS["pole's key"])
+    told = {
+        name: bytes.fromhex(digits)
+        for name, digits in fields(re.findall(r"```\n(.*?)```", REPLACED, re.DOTALL)[0]).items()
+    }
+    said = told["nonce"] + told["mixed"]
+    assert reference.derive(key, "sos wrap", told["nonce"]) == told["stream"]
+    assert bytes(a ^ b for a, b in zip(told["stream"], told["new key"], strict=True)) == told["mixed"]
+    assert (
+        reference.derive(key, "sos wrap") == told["tag key"]
+        and reference.digest(told["tag key"], said)[:8] == told["tag"]
+    )
+    assert wrap(key, told["nonce"], told["new key"]) == said + told["tag"]
+    assert unwrap(key, said + told["tag"]) == told["new key"]
+    message = unpack(told["message"])
+    assert isinstance(message, Command) and message.pack() == told["message"]
+    assert (message.command, message.ident, message.wrapped) == ("replace_key", 5, said + told["tag"])
 
 
 def test_limits_fit_each_other() -> None:

@@ -17,7 +17,8 @@ from sos_sim.live import firmware, runtime
 BOARD = Path(__file__).resolve().parent / "board"
 FRAMED_SHARE = 50  # one step with a frame for so many idle ones: 20,000 beside a million
 PRESSES = 3
-KILOBYTE = 1000
+# The bounds are memory of a microcontroller, whose kilobytes have 1,024 bytes: 28,672 of flash, 65,536 of RAM.
+KILOBYTE = 1024
 MOST_BYTES, MOST_HEAP = 28 * KILOBYTE, 64 * KILOBYTE
 STEPS_TIMEOUT_S = 3600.0
 

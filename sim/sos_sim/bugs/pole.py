@@ -84,7 +84,7 @@ def _no_session() -> list[Swap]:
     """The key of the pole seals all frames, and every session has the same number."""
 
     def same(master: Seal, _nonces: bytes) -> tuple[int, Seal, Seal]:
-        up, down = (Seal(handshake._derived(master, label, b"")[:KEY_BYTES]) for label in ("sos up", "sos down"))
+        up, down = (Seal(handshake.derived(master, label, b"")[:KEY_BYTES]) for label in ("sos up", "sos down"))
         return 1, up, down
 
     return [*wherever(handshake.session_keys, same)]

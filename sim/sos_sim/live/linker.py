@@ -2,7 +2,8 @@
 
 The sources are written for readers: many small modules, a name for every number. A board pays for each name in each
 module, so what ``main.py`` reaches is joined, constants are put where they are used, and what nobody on the pole calls
-is left out, what it only notes for others included. No statement that is left is changed.
+is left out, what it only notes for others and defaults that every caller gives included. No statement that is left is
+changed.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def link(sources: Mapping[str, str]) -> ast.Module:
         node.attr for node in ast.walk(module) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
     _Unread(read).visit(module)
+    _drop_defaults(module)
     return ast.fix_missing_locations(module)
 
 
@@ -253,6 +255,26 @@ class _Unread(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         return self._kept(node, node.target, node.value)
+
+
+def _drop_defaults(module: ast.Module) -> None:
+    """Leave out the defaults of parameters that every call in the module gives by their place."""
+    given: dict[str, int] = {}
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    bases = {base.id for node in classes for base in node.bases if isinstance(base, ast.Name)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+            plain = not node.keywords and not any(isinstance(one, ast.Starred) for one in node.args)
+            given[name] = min(given.get(name, len(node.args)), len(node.args) if plain else 0)
+    owners: list[ast.Module | ast.ClassDef] = [module, *classes]
+    for owner in owners:
+        own = int(isinstance(owner, ast.ClassDef))  # "self" is not written in a call
+        for node in owner.body:
+            if isinstance(node, ast.FunctionDef):
+                name = owner.name if isinstance(owner, ast.ClassDef) and node.name == "__init__" else node.name
+                first = len(node.args.args) - own - len(node.args.defaults)
+                del node.args.defaults[: 0 if name in bases else max(0, given.get(name, 0) - first)]
 
 
 def _parts(node: ast.stmt, found: set[str]) -> list[ast.AST]:
