@@ -1,4 +1,5 @@
-"""``safezone site``: what a site file holds or what is wrong with it; its keys and its brokers' access lists."""
+"""``safezone site``: what a site file holds or what is wrong with it; its keys, its brokers' access lists, and
+commands for its poles."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import typer
 
 from sos_contract.site import Site, find_site, read_site
 from sos_keys import cli as keys_cli
+from sos_station import orders
 
 
 def register(app: typer.Typer) -> None:
@@ -16,6 +18,7 @@ def register(app: typer.Typer) -> None:
     site = typer.Typer(help="A site file, its keys and its brokers.", rich_markup_mode=None)
     site.command("check")(check)
     keys_cli.register(site)
+    orders.register(site)
     app.add_typer(site, name="site")
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from sos_agent.core import effects, events
 from sos_agent.core.agent import Agent
+from sos_agent.edge.keys import KeyStore
 from sos_agent.edge.mqtt import Brokers
 from sos_agent.edge.outbox import Outbox
 from sos_agent.edge.record import Recorder
@@ -80,6 +81,9 @@ class Runtime:
             deliver=self.deliver,
             broken=self._broken,
             log=log,
+        )
+        self._keys = KeyStore(
+            setup.data, setup.given_keys, call_soon=self._loop.call_soon_threadsafe, deliver=self.deliver
         )
         # A broker ends a connection when another comes under its name, so the name must be nobody else's to know.
         self._brokers = Brokers(f"{setup.client_id}-{os.urandom(8).hex()}", tls=setup.tls, deliver=self.deliver)
@@ -144,6 +148,8 @@ class Runtime:
             self._ports.carry_out(effect)
         elif isinstance(effect, effects.Publish | effects.Connect | effects.Disconnect | effects.Subscribe):
             self._brokers.carry_out(effect)
+        elif isinstance(effect, effects.StoreKeys):
+            self._keys.carry_out(effect)
         elif isinstance(effect, effects.Log):
             self._log.say(effect.message, level=effect.level, **dict(effect.fields))
         elif isinstance(effect, effects.Ready):
@@ -221,6 +227,7 @@ class Runtime:
         if self._record is not None:
             self._record.close()
         await self._brokers.close(GOODBYE_S)
+        self._keys.close()
         # In a thread: a disk that hangs must not keep the loop from its last words.
         if not await asyncio.to_thread(self._outbox.close, GOODBYE_S * 5):
             self._log.say("outbox did not close in time", level="error")
@@ -248,6 +255,8 @@ def run(
     set_up(log_level, write=say)
     setup = read_setup(site, point)
     log = Log("agent", point=point)
+    if setup.complaint:
+        log.say(setup.complaint, level="error")
     log.say("starting", site=site, data=setup.data, poles=",".join(setup.pole_ids), pid=os.getpid())
     # The loop hands sockets and pipes of the press's path around; shorter slices keep its latency when threads work.
     sys.setswitchinterval(0.001)

@@ -26,6 +26,8 @@ def complaints(setup: Setup) -> Iterator[str]:
     if running:
         yield f"{setup.data}: an agent (process {running}) uses this folder; its ports and pins are not checked"
     yield from _disk(setup.data)
+    if setup.complaint:
+        yield setup.complaint
     if not running:
         for line in setup.point.line:
             yield from _port(Place(line.port, line.port, line.search), line.baud)

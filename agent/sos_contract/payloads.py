@@ -119,7 +119,8 @@ class PoleHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """point -> station, ``health``, retained: the point and its poles."""
+    """point -> station, ``health``, retained: the point and its poles. ``session``: of the agent's run, a dot, and the
+    number of its connection; ``uptime_ms`` counts within the run."""
 
     v: int = VERSION
     session: str
@@ -186,13 +187,43 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     record: Entry | None = None  # the last of the inbox's ledger, which covers these stages
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """station -> point, ``command``: a service message for a pole. Never retained.
+
+    It is carried out once, in the agent's run of ``session`` (as ``Health`` told it), while that run's uptime is below
+    ``until_ms``. ``id``, ``officer`` and ``terminal``: who asked, as the station has recorded it. Of ``replace_key``:
+    ``wrapped`` is the new key, for the pole and its agent alone (``sos_wire.wrap``), as hex; ``check`` its fingerprint.
+    """
+
+    v: int = VERSION
+    id: str
+    session: str
+    until_ms: int
+    pole: str
+    command: str
+    officer: str
+    terminal: str
+    wrapped: str = ""
+    check: str = ""
+
+
+class CommandAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """point -> station, ``command_answer``: what came of it, in words. ``refused``: it was not begun; ``failed``: it
+    was, and nobody knows that it ended well."""
+
+    v: int = VERSION
+    id: str
+    outcome: Literal["done", "refused", "failed"]
+    words: str
+
+
 class DeskRequest(msgspec.Struct, frozen=True, kw_only=True):
     """officer's terminal -> station. ``number`` makes a repeat of the same request harmless."""
 
     v: int = VERSION
     number: str
     officer: str
-    action: Literal["list", "show", "notices", "accept", "dispatch", "arrive", "close"]
+    action: Literal["list", "show", "notices", "accept", "dispatch", "arrive", "close", "command", "commands"]
     alarm: str = ""  # number of the alarm at this station, as `list` shows it; `accept` of "": the first that waits
     seen: int = 0  # newest alarm number on the screen: later presses of the incident are not covered; 0: not told
     seen_stage: str = ""  # stage on the screen the officer acted on; refused if the alarm has moved on
@@ -202,6 +233,12 @@ class DeskRequest(msgspec.Struct, frozen=True, kw_only=True):
     by_incident: bool = False  # list one row an incident, the press that most needs an officer, not one a press
     offset: int = 0  # rows to pass over: pages
     limit: int = 50
+    # `command`: a service message for a pole; `commands`: those of late, or the one of that id
+    pole: str = ""
+    command: str = ""
+    id: str = ""
+    wrapped: str = ""  # of `replace_key`, as in Command
+    check: str = ""
 
 
 class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +292,24 @@ class FaultView(msgspec.Struct, frozen=True, kw_only=True):
     count: int
 
 
+class CommandView(msgspec.Struct, frozen=True, kw_only=True):
+    """A command as the station has recorded it: who asked for what, when, and what came of it.
+
+    ``outcome`` is that of ``CommandAnswer``, or empty: there was no answer yet. ``words`` tell more.
+    """
+
+    id: str
+    pole: str
+    point: str
+    command: str
+    officer: str
+    terminal: str
+    asked_wall_ms: int
+    outcome: str = ""
+    words: str = ""
+    answered_wall_ms: int = 0
+
+
 class DeskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """station -> officer's terminal. ``error`` is empty when the request was carried out.
 
@@ -268,6 +323,7 @@ class DeskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[AlarmView, ...] = ()
     changes: tuple[ChangeView, ...] = ()
     faults: tuple[FaultView, ...] = ()
+    commands: tuple[CommandView, ...] = ()
     more: int = 0  # rows left out of this answer
 
 

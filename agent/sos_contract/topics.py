@@ -8,7 +8,7 @@ ROOT = "sos/v1"
 
 # What a point publishes; `state` and `health` are retained, alarms and notices never are:
 # a retained event fires again at every restart of whoever subscribes.
-FROM_POINT = ("alarm", "notice", "state", "health", "progress_query", "probe")
+FROM_POINT = ("alarm", "notice", "state", "health", "progress_query", "probe", "command_answer")
 # What the station publishes to one point; none of it is retained.
 TO_POINT = ("receipt", "progress", "probe_answer", "command")
 RETAINED = ("state", "health")

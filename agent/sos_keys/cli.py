@@ -39,6 +39,7 @@ def register(site: typer.Typer) -> None:
     keys.callback(invoke_without_command=True)(make)
     keys.command("rotate")(rotate)
     keys.command("revoke")(revoke)
+    keys.command("replace")(replace)
     keys.command("status")(status)
     site.add_typer(keys, name="keys")
     site.command("acl")(acl)
@@ -98,6 +99,49 @@ def rotate(kind: KindArgument, name: NameArgument, out: OutOption = _OUT, days: 
         folder = bundles.folder_of(out, holder)
     typer.echo(f"renewed {holder.common_name}: carry {folder} to its machine and start the program there anew")
     typer.echo(f"the certificate before is good until: safezone site keys revoke {kind} {name} --old --out {out}")
+
+
+def replace(
+    pole: Annotated[str, typer.Argument(metavar="POLE", help="Its id.")],
+    officer: Annotated[str, typer.Option("--officer", envvar="SAFEZONE_OFFICER", help="Who asks.")] = "",
+    site: SiteOption = "betong",
+    broker: Annotated[
+        list[str] | None, typer.Option("--broker", help="Broker to ask through, instead of the site's.")
+    ] = None,
+    out: OutOption = _OUT,
+) -> None:
+    """Another key for a pole in service, over the wire.
+
+    Its agent tells when the pole was heard with it. Until then both ends keep both keys, and so does OUT. After a
+    compromise use 'revoke pole' and the cable instead."""
+    from sos_contract.payloads import DeskRequest
+    from sos_edge.lock import FolderLock
+    from sos_keys.folder import make_folder, one_line
+    from sos_keys.replacing import NEW_FILE, Replacement
+    from sos_station import orders
+    from sos_station.cli import with_terminal
+
+    point, _, _ = read_site(find_site(site)).find_pole(pole)
+    who = orders.named(officer)
+    with one_line(out):
+        if not out.is_dir():
+            raise UserError(f"{out}: no keys of a site; make them with 'safezone site keys', or name them with --out")
+        lock = FolderLock(make_folder(out), what="safezone site keys")
+        try:
+            new = Replacement(out, pole)
+            if new.resumed:
+                typer.echo(f"{out / NEW_FILE}: going on with the key that was made before")
+            request = DeskRequest(
+                number="", officer=who, action="command", pole=pole, command="replace_key",
+                wrapped=new.wrapped, check=new.check,
+            )  # fmt: skip
+            found = with_terminal(site, broker, lambda terminal: orders.order(terminal, request))
+            orders.check(found)
+            changed = new.done()
+        finally:
+            lock.close()
+    typer.echo(f"{pole} runs on another key now; changed: {', '.join(map(str, changed))}")
+    typer.echo(f"its agent keeps it; carry {out}/point.{point.id} there when you come by")
 
 
 def revoke(

@@ -30,18 +30,19 @@ def add_poles(folder: Path, site: Site) -> list[str]:
     keys = read_poles(folder / FILE)
     fresh = [pole for pole in site.pole_ids() if pole not in keys]
     if fresh:
-        _write(folder / FILE, keys | {pole: os.urandom(KEY_BYTES).hex() for pole in fresh})
+        write_poles(folder / FILE, keys | {pole: os.urandom(KEY_BYTES).hex() for pole in fresh})
     return fresh
 
 
-def renew_pole(folder: Path, pole: str) -> list[Path]:
-    """Give ``pole`` another key wherever ``folder`` has it; the files that changed. The old key opens nothing then."""
-    key = os.urandom(KEY_BYTES).hex()
+def renew_pole(folder: Path, pole: str, new: bytes = b"") -> list[Path]:
+    """Give ``pole`` another key wherever ``folder`` has it, ``new`` or one made here; the files that changed. The old
+    key opens nothing then."""
+    key = (new or os.urandom(KEY_BYTES)).hex()
     changed = []
     for path in (folder / FILE, *sorted(folder.glob(f"point.*/{FILE}"))):
         keys = unchecked(path)
         if pole in keys:
-            _write(path, keys | {pole: key})
+            write_poles(path, keys | {pole: key})
             changed.append(path)
     return changed
 
@@ -53,8 +54,9 @@ def hand_out(folder: Path, site: Site) -> None:
         path = folder / f"point.{point.id}" / FILE
         wanted = {pole.id: keys[pole.id] for pole in point.poles()}
         if path.parent.is_dir() and read_poles(path) != wanted:
-            _write(path, wanted)
+            write_poles(path, wanted)
 
 
-def _write(path: Path, keys: dict[str, str]) -> None:
+def write_poles(path: Path, keys: dict[str, str]) -> None:
+    """Put these into the place of what is there."""
     replace(path, tomli_w.dumps({"poles": keys}).encode())

@@ -117,7 +117,7 @@ def list_alarms(
     async def work(terminal: Terminal) -> tuple[list[AlarmView], int]:
         return await _pages(terminal, request, limit, (page - 1) * limit)
 
-    alarms, more = _run(site, broker, work)
+    alarms, more = with_terminal(site, broker, work)
     if as_json:
         _print_json(alarms)
     else:
@@ -133,7 +133,7 @@ async def _pages(terminal: Terminal, request: DeskRequest, limit: int, offset: i
     rows: list[AlarmView] = []
     while True:
         wanted = min(PAGE_ROWS, limit - len(rows)) if limit else PAGE_ROWS
-        answer = _good(await terminal.ask(msgspec.structs.replace(request, offset=offset + len(rows), limit=wanted)))
+        answer = good(await terminal.ask(msgspec.structs.replace(request, offset=offset + len(rows), limit=wanted)))
         rows += answer.alarms
         if not answer.more or not answer.alarms or (limit and len(rows) >= limit):
             return rows, answer.more
@@ -144,7 +144,7 @@ def show(
 ) -> None:
     """One alarm: what happened to it, when and by whom. With the other presses of its incident."""
     _check_number(number)
-    answer = _run(site, broker, lambda terminal: _show(terminal, number))
+    answer = with_terminal(site, broker, lambda terminal: _show(terminal, number))
     alarm, *others = answer.alarms
     if as_json:
         _print_json([AlarmPage(alarm=alarm, changes=answer.changes, others=tuple(others))])
@@ -221,13 +221,13 @@ def notices(
 ) -> None:
     """Open faults of points, poles and brokers. Since when, and when it was last good."""
     request = DeskRequest(number="", officer="", action="notices", everything=everything, limit=limit)
-    answer = _run(site, broker, lambda terminal: terminal.ask(request))
+    answer = with_terminal(site, broker, lambda terminal: terminal.ask(request))
     if as_json:
-        _print_json(_good(answer).faults)
+        _print_json(good(answer).faults)
     else:
         from sos_station import screen
 
-        faults = _good(answer).faults
+        faults = good(answer).faults
         table = screen.fault_table(faults, time.time_ns() // 1_000_000)
         screen.console().print(table if faults else "no open faults")
     if answer.more:
@@ -248,7 +248,7 @@ def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
         with Live(console=screen.console(), auto_refresh=False, screen=False) as live:
             while True:
                 try:
-                    answer = _good(await terminal.ask(request))
+                    answer = good(await terminal.ask(request))
                 except SafezoneError as error:
                     live.update(Text(f"NOT CONNECTED: {error}", style="bold red"), refresh=True)
                 else:
@@ -260,7 +260,7 @@ def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
                     live.refresh()
                 await asyncio.sleep(WATCH_EVERY_S)
 
-    _run(site, broker, work)
+    with_terminal(site, broker, work)
 
 
 def _act(
@@ -289,9 +289,9 @@ def _act(
             number="", officer=who, action=action, alarm=str(alarm.number), seen=alarm.newest, seen_stage=seen,
             disposition=disposition, note=note,
         )  # fmt: skip
-        return _good(await terminal.ask(request))
+        return good(await terminal.ask(request))
 
-    answer = _run(site, broker, work)
+    answer = with_terminal(site, broker, work)
     if as_json:
         _print_json(answer.alarms)
     else:
@@ -313,24 +313,25 @@ def _check_number(number: str) -> None:
 
 
 async def _show(terminal: Terminal, number: str) -> DeskAnswer:
-    return _good(await terminal.ask(DeskRequest(number="", officer="", action="show", alarm=number, limit=PAGE_ROWS)))
+    return good(await terminal.ask(DeskRequest(number="", officer="", action="show", alarm=number, limit=PAGE_ROWS)))
 
 
 async def _first_waiting(terminal: Terminal) -> AlarmView:
     request = DeskRequest(number="", officer="", action="list", by_incident=True, limit=1)
-    alarms = _good(await terminal.ask(request)).alarms
+    alarms = good(await terminal.ask(request)).alarms
     if not alarms or alarms[0].stage != RECEIVED:
         raise SafezoneError("no alarm waits for an officer")
     return alarms[0]
 
 
-def _good(answer: DeskAnswer) -> DeskAnswer:
+def good(answer: DeskAnswer) -> DeskAnswer:
+    """Raises SafezoneError for a refusal, in the station's words."""
     if answer.error:
         raise SafezoneError(answer.error)
     return answer
 
 
-def _run(site: str, brokers: list[str] | None, work: Callable[[Terminal], Awaitable[T]]) -> T:
+def with_terminal(site: str, brokers: list[str] | None, work: Callable[[Terminal], Awaitable[T]]) -> T:
     """Run ``work`` with a terminal connected to the brokers given, or to the site's. Ctrl-C ends it."""
     from sos_edge.address import Address
     from sos_station.edge.tls import tls_of

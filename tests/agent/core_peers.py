@@ -13,6 +13,7 @@ from sos_wire import messages
 from sos_wire.link import LIVE
 from sos_wire.pole_end import PoleLine, PoleLink
 from sos_wire.ticks import TICKS_MASK
+from sos_wire.wrap import unwrap
 
 INCARNATION = 0xC0FFEE
 
@@ -34,6 +35,8 @@ class PoleTwin:
     told: list[tuple[int, int, str]] = field(default_factory=list)
     stages: dict[tuple[int, int], str] = field(default_factory=dict)
     services: list[str] = field(default_factory=list)
+    commands: list[messages.Command] = field(default_factory=list)
+    takes_keys: bool = True
     presses: int = 0
     notices: int = 0
     faults: int = 0
@@ -67,9 +70,9 @@ class PoleTwin:
             self.link.send(LIVE, said.pack())
         return Identity(self.id, f"{self.incarnation:016x}", self.boot, self.presses)
 
-    def notice(self, kind: str, now: int, on: int = 1) -> None:
+    def notice(self, kind: str, now: int, on: int = 1, value: int = 0) -> None:
         self.notices += 1
-        said = messages.Notice(kind, self.incarnation, self.boot, self.notices, now - self.started_ms, 0, on)
+        said = messages.Notice(kind, self.incarnation, self.boot, self.notices, now - self.started_ms, value, on)
         self.link.send(LIVE, said.pack())
 
     def turn(self, now: int, data: bytes) -> bytes:
@@ -85,6 +88,11 @@ class PoleTwin:
                 self._progress(said)
             elif isinstance(said, messages.Service):
                 self.services.append(said.state)
+            elif isinstance(said, messages.Command):
+                self.commands.append(said)
+                new = unwrap(key_of(self.id), said.wrapped)
+                if new and self.takes_keys:
+                    self.link.keys = [key_of(self.id), new]
         if self.link.opened != self.opened or now >= self.offer_ms:
             fresh, self.opened, self.offer_ms = self.link.opened != self.opened, self.link.opened, now + 1000
             for key, press in self.journal.items():

@@ -53,6 +53,7 @@ class World:
         self.ports: dict[str, str | None] = {line.name: line.name for line in self.config.lines}
         self.store_ms, self.net_ms = STORE_MS, NET_MS
         self.late_commits = False  # what was handed to the store is committed even if the agent dies meanwhile
+        self.keys: dict[str, tuple[bytes, bytes]] = {}  # as the agent has kept them
         self.opened: set[str] = set()
         self.out: list[effects.Effect] = []  # all effects ever
         self.agent: Agent | None = None
@@ -163,6 +164,8 @@ class World:
             self.session = ""
         elif isinstance(effect, effects.Publish):
             self._publish(effect)
+        elif isinstance(effect, effects.StoreKeys):
+            self._later(self.store_ms, lambda: self._keep_keys(effect))
         elif isinstance(effect, effects.StoreEffect):
             mine = self._life
             self._later(self.store_ms, lambda: self._complete(effect, mine), life=not self.late_commits)
@@ -171,6 +174,13 @@ class World:
         event = self.store.do(effect)
         if event is not None and life == self._life:
             self._give(event)
+
+    def _keep_keys(self, effect: effects.StoreKeys) -> None:
+        if self.store.failing:
+            self._give(events.KeysNotStored(effect, self.store.failing))
+        else:
+            self.keys[effect.pole] = (effect.key, effect.next)
+            self._give(events.KeysStored(effect))
 
     def _open(self, port: str) -> None:
         if port in self.ports:

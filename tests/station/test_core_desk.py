@@ -11,6 +11,7 @@ from tests.station.world import A, B, World, alarm
 from sos_contract.payloads import AlarmView, Identity, Progress, Quality
 from sos_contract.stages import ACCEPTED, CLOSED, DISPATCHED, HELD, ON_SCENE, PRESSED, RECEIVED
 from sos_station.core import desk
+from sos_station.core.commands import Commands
 from sos_station.core.counter import FLOW, MAX_ANSWERS, MAX_LISTS, Counter
 from sos_station.core.effects import ChangeStage, ReadCase
 from sos_station.core.events import Message, Read
@@ -71,7 +72,7 @@ def test_the_table_raises_for_what_it_does_not_list(stage: str, action: str) -> 
 @pytest.mark.parametrize("happening", ["begin", "refuse", "change", "changed", "failed"])
 @pytest.mark.parametrize("state", ["idle", "reading", "changing"])
 def test_the_flow_of_decisions_raises_and_changes_nothing(state: str, happening: str) -> None:
-    counter = Counter("betong")
+    counter = Counter("betong", Commands("betong", {}))
     counter._state = state
     if (state, happening) in FLOW:
         counter._move(happening)

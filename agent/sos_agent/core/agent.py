@@ -1,7 +1,7 @@
 """The agent's core: events and the time go in, effects come out, in order. It reads no clock and draws no chance.
 
 The parts: ``lines`` (step 5), ``intake`` (step 6), ``courier`` (step 7), ``progress`` (the way back), ``supervision``
-(who is there), ``notices``, ``uptime`` (ages), ``health``. This file only hands events on.
+(who is there), ``notices``, ``commands``, ``uptime`` (ages), ``health``. This file only hands events on.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 
 from sos_agent.core import effects, events
 from sos_agent.core.brokers import Brokers
+from sos_agent.core.commands import Commands
 from sos_agent.core.context import Context
 from sos_agent.core.courier import Courier
 from sos_agent.core.effects import ClosePort, Effect, PurgeReceipted, Ready
 from sos_agent.core.events import Config, Event, Started
 from sos_agent.core.health import HealthReport
 from sos_agent.core.intake import Intake
-from sos_agent.core.lines import Beat, Delivered, Lines, Lost, Opened
+from sos_agent.core.lines import Beat, Changed, Delivered, Lines, Lost, Opened
 from sos_agent.core.notices import Notices
 from sos_agent.core.progress import Answers, ProgressSync
 from sos_agent.core.supervision import PoleLinks, Supervision
@@ -90,7 +91,10 @@ class _Run:
         self.brokers = Brokers(context)
         self.supervision = Supervision(context, self.brokers)
         self.links = PoleLinks(context, self.notices, list(self.lines.poles))
-        self.intake = Intake(context, self.uptime, self.notices, self.courier, self.answers, self.links)
+        self.commands = Commands(context, self.lines)
+        self.intake = Intake(
+            context, self.uptime, self.notices, self.courier, self.answers, self.links, self.commands
+        )  # fmt: skip
         self.health = HealthReport(context, self.uptime, self.lines, self.notices)
         self._contents = contents
         self._told = ""  # the service as the poles know it
@@ -121,6 +125,8 @@ class _Run:
             events.ReceiptedFetched: lambda e: self.progress.fetched(e),
             events.Purged: lambda _: None,
             events.StoreFailed: self._store_failed,
+            events.KeysStored: lambda e: self.commands.stored(e),
+            events.KeysNotStored: lambda e: self.commands.not_stored(e),
             events.BrokerUp: self._broker_up,
             events.BrokerDown: self._broker_down,
             events.BrokerMessage: self._broker_message,
@@ -167,10 +173,14 @@ class _Run:
                 elif isinstance(happening, Lost):
                     self.health.changed = True
                     self.links.step(happening.pole, "lost", self.lines.poles[happening.pole].heard_ms)
+                    self.commands.lost(happening.pole)
+                elif isinstance(happening, Changed):
+                    self.commands.changed(happening.pole)
             self.supervision.timer()
             self.brokers.timer(self.supervision.broker_dead)
             self._tell_service()
             self.links.timer()
+            self.commands.timer()
             self.courier.pump()
             self.progress.timer()
             self.notices.pump(self._free())
@@ -197,6 +207,7 @@ class _Run:
             self.supervision.next_due_ms(),
             self.brokers.next_due_ms(),
             self.links.next_due_ms(),
+            self.commands.next_due_ms(),
             self.courier.next_due_ms(),
             self.progress.next_due_ms(),
             self.notices.next_due_ms(self._free()),
@@ -303,6 +314,8 @@ class _Run:
             state = self._read(event, State)
             if state is not None and state.online:
                 self.supervision.station_says(state.session)
+        elif topic.point == self.context.config.point and topic.leaf == "command":
+            self.commands.take(event.payload, retained=event.retained)
         elif topic.point != self.context.config.point or event.retained:
             # what a broker kept from earlier would answer today's press with yesterday's receipt
             self.context.counts["message_elsewhere"] += 1

@@ -108,7 +108,7 @@ class Brokers:
         config = self._context.config
         self._context.connection = self._session
         self._proof_ms = self._context.now_ms
-        leaves = ("receipt", "progress", "probe_answer")
+        leaves = ("receipt", "progress", "probe_answer", "command")
         wanted = [topics.of_point(config.station, config.point, leaf) for leaf in leaves]
         self._context.emit(Subscribe(self._session, (*wanted, topics.of_station(config.station, "state"))))
         self._context.publish("state", State(online=True, session=self._session), retain=True)

@@ -149,6 +149,15 @@ class PurgeReceipted(Struct, frozen=True):
     before_wall_ms: int
 
 
+class StoreKeys(Struct, frozen=True):
+    """Remember the key of a pole, and the one that is to take its place if there is one. Completes as ``KeysStored``
+    once it would survive a power cut, or as ``KeysNotStored``. Not in the outbox: a damaged one must cost no key."""
+
+    pole: str
+    key: bytes
+    next: bytes
+
+
 class Connect(Struct, frozen=True):
     """Begin one attempt to connect, with this will (QoS 1, retained). Completes as ``BrokerUp`` or ``BrokerDown``.
 
@@ -217,5 +226,16 @@ StoreEffect = (
     | PurgeReceipted
 )
 Effect = (
-    OpenPort | ClosePort | WriteBytes | StoreEffect | Connect | Disconnect | Subscribe | Publish | Log | Ready | Summary
+    OpenPort
+    | ClosePort
+    | WriteBytes
+    | StoreEffect
+    | StoreKeys
+    | Connect
+    | Disconnect
+    | Subscribe
+    | Publish
+    | Log
+    | Ready
+    | Summary
 )

@@ -20,6 +20,7 @@ from sos_agent.core.effects import (
     PurgeReceipted,
     StoreAlarm,
     StoreEffect,
+    StoreKeys,
     StoreNotice,
     StoreProgress,
 )
@@ -27,12 +28,14 @@ from sos_contract.payloads import Detail, Identity, Quality
 
 
 class PoleConfig(Struct, frozen=True):
-    """A pole on a line. ``supervised`` is false for an input without a resistor reading."""
+    """A pole on a line. ``supervised`` is false for an input without a resistor reading: the point's own button.
+    ``next``: a key that is to take the other's place, if the pole has it already, or nothing."""
 
     id: str
     address: int
     key: bytes
     supervised: bool = True
+    next: bytes = b""
 
 
 class LineConfig(Struct, frozen=True):
@@ -262,6 +265,19 @@ class StoreFailed(Struct, frozen=True):
     full: bool = False
 
 
+class KeysStored(Struct, frozen=True):
+    """They are on disk."""
+
+    effect: StoreKeys
+
+
+class KeysNotStored(Struct, frozen=True):
+    """What was on disk before is there still."""
+
+    effect: StoreKeys
+    reason: str
+
+
 class BrokerUp(Struct, frozen=True):
     """``Connect`` succeeded."""
 
@@ -314,6 +330,8 @@ Event = (
     | PortClosed
     | PortBytes
     | Completion
+    | KeysStored
+    | KeysNotStored
     | BrokerUp
     | BrokerDown
     | BrokerMessage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sos_agent.core.commands import Commands
 from sos_agent.core.context import Context
 from sos_agent.core.courier import Courier
 from sos_agent.core.effects import StoreAlarm
@@ -27,7 +28,14 @@ class Intake:
     """Takes the poles' messages. The handler of ``Stored`` is the only place that answers a press."""
 
     def __init__(
-        self, context: Context, uptime: Uptime, notices: Notices, courier: Courier, answers: Answers, links: PoleLinks
+        self,
+        context: Context,
+        uptime: Uptime,
+        notices: Notices,
+        courier: Courier,
+        answers: Answers,
+        links: PoleLinks,
+        commands: Commands,
     ) -> None:
         self._context = context
         self._uptime = uptime
@@ -35,6 +43,7 @@ class Intake:
         self._courier = courier
         self._answers = answers
         self._links = links
+        self._commands = commands
         self._storing: dict[_Content, bool] = {}  # -> whether it came in the live lane
         self._noticed: dict[str, dict[tuple[int, int, int], None]] = {}
 
@@ -100,6 +109,9 @@ class Intake:
         noticed[key] = None
         while len(noticed) > NOTICES_REMEMBERED:
             del noticed[next(iter(noticed))]
+        if notice.kind == "command_refused":
+            self._commands.refused(pole, notice.value)  # whoever asked is told
+            return
         timebase, at_ms = self._uptime.time_of(pole, f"{notice.incarnation:016x}", notice.boot, notice.at_ms)
         at = (timebase, self._context.now_ms if at_ms is None else at_ms)
         linked = notice.kind in ("link_lost", "link_back") and timebase == self._context.timebase

@@ -16,9 +16,10 @@ from sos_wire.agent_end import AgentLink
 from sos_wire.frame import HELLO, Frame
 from sos_wire.handshake import read_hello
 from sos_wire.lanes import WINDOW
-from sos_wire.link import LIVE, Link
-from sos_wire.messages import Progress, Service
+from sos_wire.link import IDLE_MS, LIVE
+from sos_wire.messages import Command, Progress, Service
 from sos_wire.ticks import TICKS_MASK
+from sos_wire.wrap import NONCE, wrap
 
 # What a pole can want to hear of: its 64 unreleased presses and the one its lamp shows. Twice that.
 ANSWERS_MOST = 128
@@ -63,7 +64,14 @@ class Lost(Struct, frozen=True):
     pole: str
 
 
-Happening = Delivered | Beat | Opened | Lost
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """That pole has spoken in a session of the key that was on trial: it is the pole's key from now on."""
+
+    pole: str
+
+
+Happening = Delivered | Beat | Opened | Lost | Changed
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +80,12 @@ class PoleEnd:
 
     config: PoleConfig
     seat: Seat
-    link: Link
+    link: AgentLink
+    key: bytes
+    trial: AgentLink | None = None  # greets with a key that is to take the other's place, until one of both is proven
+    trial_key: bytes = b""
+    trial_due: bool = False  # in this session the pole was not sent it
+    commands: list[bytes] = field(default_factory=list)
     due_ms: int = 0
     opened: int = 0  # sessions that were reported
     up: bool = False  # as reported
@@ -97,7 +110,10 @@ class Lines:
             ends = self._on.setdefault(seat.line.name, {})
             for config in seat.line.poles:
                 link = AgentLink(config.address, config.key, context.random.take(32))
-                ends[config.address] = self.poles[config.id] = PoleEnd(config, seat, link, context.now_ms)
+                end = PoleEnd(config, seat, link, config.key, due_ms=context.now_ms)
+                ends[config.address] = self.poles[config.id] = end
+                if config.next:
+                    self.try_key(config.id, config.next)
         self.happenings: list[Happening] = []
         self._greeted: dict[str, tuple[bytes, int]] = {}  # pole -> a greeting there that no key fits, how often
         self._service = Service("starting").pack()
@@ -131,6 +147,31 @@ class Lines:
             self._context.counts["answer_crowded_out"] += 1
         end.due_ms = self._context.now_ms
 
+    def command(self, pole: str, command: Command) -> None:
+        """Tell a pole in this session; with the session it is lost."""
+        end = self.poles[pole]
+        end.commands.append(command.pack())
+        end.due_ms = self._context.now_ms
+
+    def try_key(self, pole: str, key: bytes) -> None:
+        """That key, which is on our disk, is to take the place of the pole's: it is sent to the pole, in each session
+        until there is one of that key. ``Changed`` tells that."""
+        end = self.poles[pole]
+        if end.trial is None or key != end.trial_key:
+            end.trial, end.trial_key = AgentLink(end.config.address, key, self._context.random.take(32)), key
+        end.trial_due = True
+        end.due_ms = self._context.now_ms
+
+    def drop_trial(self, pole: str, *, but: bytes) -> bool:
+        """No other key than that is on trial from now on. False if that cannot be: we have greeted with the other one,
+        which may be the only one that the pole still holds."""
+        end = self.poles[pole]
+        if end.trial is not None and end.trial_key != but:
+            if end.trial.state != "closed":
+                return False
+            end.trial, end.trial_key = None, b""
+        return True
+
     # -- hearing --------------------------------------------------------------------------------------------------
 
     def received(self, name: str, data: bytes) -> None:
@@ -147,7 +188,7 @@ class Lines:
             seat = port.seat
             if seat.port is port and seat.state == "serving":
                 end = self._on[seat.line.name].get(frame.address)
-                if end is not None and self._hear(end, frame):
+                if end is not None and self._take(end, frame)[1]:
                     self.ports.heard(seat, port, fresh=True)
                     self._deliver(end)
                     continue
@@ -160,14 +201,13 @@ class Lines:
         known = frame.kind != HELLO
         for seat in self.ports.could_be(port):
             end = self._on[seat.line.name].get(frame.address)
-            if end is None or (frame.kind == HELLO and read_hello(frame, end.config.key) is None):
+            if end is None or (frame.kind == HELLO and not any(read_hello(frame, key) for key in _keys(end))):
                 continue
             known = True
             if seat.port is port and seat.state == "serving":
                 continue  # it was asked already
-            refused = end.link.refused
-            self._hear(end, frame)
-            if end.link.refused == refused and self.ports.heard(seat, port, fresh=frame.kind != HELLO):
+            taken, _ = self._take(end, frame)
+            if taken and self.ports.heard(seat, port, fresh=frame.kind != HELLO):
                 self._deliver(end)
                 return
         if not known:
@@ -187,18 +227,22 @@ class Lines:
                 pole=end.config.id, address=frame.address, port=port.name,
             )  # fmt: skip
 
-    def _hear(self, end: PoleEnd, frame: Frame) -> bool:
-        """Give the link a frame; whether it was a genuine one of its session."""
-        ticks = self._context.now_ms & TICKS_MASK
-        link = end.link
-        refused = link.refused
-        link.receive(frame, ticks)
+    def _take(self, end: PoleEnd, frame: Frame) -> tuple[bool, bool]:
+        """Give the pole's link a frame, or that of the key on trial what the other one refuses: whether one of them
+        took it, and whether it was a genuine one of its session."""
         end.due_ms = self._context.now_ms
-        if link.refused != refused or frame.kind == HELLO or not link.up:
-            return False
+        if not _received(end.link, frame, self._context.now_ms):
+            if end.trial is None or not _received(end.trial, frame, self._context.now_ms):
+                return False, False
+            if end.trial.up:
+                end.link, end.key, end.trial, end.trial_key, end.opened = end.trial, end.trial_key, None, b"", 0
+                self.happenings.append(Changed(end.config.id))
+        link = end.link
+        if frame.kind == HELLO or not link.up:
+            return True, False
         end.heard_ms = self._context.now_ms
         self._uptime.heard(end.config.id, f"{link.peer[0]:016x}", link.peer[1], link.peer_uptime_ms)
-        return True
+        return True, True
 
     def _deliver(self, end: PoleEnd) -> None:
         link, pole = end.link, end.config.id
@@ -207,6 +251,8 @@ class Lines:
             end.opened, end.up, end.service_due = link.opened, True, True
             self._greeted.pop(pole, None)
             end.answers.clear()
+            end.commands.clear()
+            end.trial_due = end.trial is not None
             self.happenings.append(Opened(pole))
         for lane, payload, _ in link.take():
             self._note_crowd(end)
@@ -247,14 +293,17 @@ class Lines:
                 end.due_ms = now + wait_ms
                 return
             self._offer_answers(end)  # not before we may speak: what matters more may come up till then
+            self._offer_commands(end)
             data = link.poll(ticks, now - self._context.started_ms)
+            if data is None and end.trial is not None:
+                data = end.trial.poll(ticks, now - self._context.started_ms)
             if data is None:
                 break
             if port is not None and port.open:
                 port.wire.sent(len(data), ticks)
                 end.spoken_ms = now
                 self._context.emit(WriteBytes(port.name, data))
-        end.due_ms = now + max(1, link.wake(ticks))
+        end.due_ms = now + max(1, min(link.wake(ticks), end.trial.wake(ticks) if end.trial is not None else IDLE_MS))
         if end.answers and now < end.seat.calm_ms:
             end.due_ms = min(end.due_ms, end.seat.calm_ms)
 
@@ -272,9 +321,27 @@ class Lines:
                 incarnation, boot, number = press
                 end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, stage).pack())
 
+    def _offer_commands(self, end: PoleEnd) -> None:
+        if end.trial_due and end.link.room(LIVE) > 0:
+            end.trial_due = False
+            wrapped = wrap(end.key, self._context.random.take(NONCE), end.trial_key)
+            end.link.send(LIVE, Command("replace_key", 0, wrapped).pack())
+        while end.commands and end.link.send(LIVE, end.commands[0]):
+            del end.commands[0]
+
     def next_due_ms(self) -> int:
         """When ``pump`` may have something to do."""
         return min([self.ports.next_due_ms(), *(end.due_ms for end in self.poles.values())])
+
+
+def _received(link: AgentLink, frame: Frame, now_ms: int) -> bool:
+    refused = link.refused
+    link.receive(frame, now_ms & TICKS_MASK)
+    return link.refused == refused
+
+
+def _keys(end: PoleEnd) -> list[bytes]:
+    return [end.key, end.trial_key] if end.trial is not None else [end.key]
 
 
 def _turn(end: PoleEnd) -> tuple[bool, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from sos_agent.core.events import Config, LineConfig, PoleConfig
+from sos_agent.edge.keys import read_kept
 from sos_contract.site import KEY_BYTES, Button, Point, Site, SiteError, read_keys, read_site
 from sos_edge.certificate import until_ms
 from sos_edge.mqtt import Tls
@@ -28,6 +29,8 @@ class Setup:
     tls: Tls | None
     data: Path
     local_key: bytes
+    given_keys: Mapping[str, bytes]  # by pole, as the site's key file has them
+    complaint: str = ""  # what is wrong and does not keep the agent from its work
 
     @property
     def client_id(self) -> str:
@@ -59,18 +62,28 @@ def read_setup(site_path: Path, point_id: str) -> Setup:
         where = f"{site_path}: button '{point.button.id}' of point '{point_id}'"
         raise SiteError(f"{where}: a GPIO reads no resistor, so it cannot be supervised; set supervised = false")
     tls = tls_of(site, site_path)
-    config = replace(config_of(site, point, keys, local_key), certificate_until_ms=until_ms(tls.cert if tls else None))
-    return Setup(site, point, config, tls, point.data_path, local_key)
+    kept, complaint = read_kept(point.data_path, keys)
+    now = {**keys, **{pole: bytes.fromhex(one.key) for pole, one in kept.items()}}
+    trials = {pole: bytes.fromhex(one.next) for pole, one in kept.items()}
+    config = replace(
+        config_of(site, point, now, local_key, trials), certificate_until_ms=until_ms(tls.cert if tls else None)
+    )
+    return Setup(site, point, config, tls, point.data_path, local_key, keys, complaint)
 
 
-def config_of(site: Site, point: Point, keys: Mapping[str, bytes], local_key: bytes) -> Config:
-    """What the core needs of a point; ``keys`` by pole."""
+def config_of(
+    site: Site, point: Point, keys: Mapping[str, bytes], local_key: bytes, trials: Mapping[str, bytes] | None = None
+) -> Config:
+    """What the core needs of a point; ``keys`` by pole, and ``trials``: those that are to take their place."""
+    trials = trials or {}
     lines = [
         LineConfig(
             name=line.port,
             baud=line.baud,
             shared=line.shared,
-            poles=tuple(PoleConfig(pole.id, pole.address, keys[pole.id]) for pole in line.pole),
+            poles=tuple(
+                PoleConfig(pole.id, pole.address, keys[pole.id], next=trials.get(pole.id, b"")) for pole in line.pole
+            ),
         )
         for line in point.line
     ]

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 
 from sos_contract import topics
 from sos_contract.payloads import DeskAnswer, DeskRequest, Identity, Progress, Refused, decode, encode
-from sos_station.core import desk
+from sos_station.core import commands, desk
 from sos_station.core.effects import (
     ChangeStage,
     Effect,
@@ -47,8 +47,9 @@ FLOW: dict[tuple[str, str], str] = {
 class Counter:
     """The officers' side of the station. Bounded: a queue, the last answers, nothing of the alarms themselves."""
 
-    def __init__(self, station: str) -> None:
+    def __init__(self, station: str, for_poles: commands.Commands) -> None:
         self._station = station
+        self._commands = for_poles
         self.incarnation = ""
         self._state = IDLE
         self._queue: deque[tuple[str, str, DeskRequest]] = deque()
@@ -56,14 +57,16 @@ class Counter:
         self._lists = 0
         self._refusals = Refusals()
 
-    def request(self, broker: str, terminal: str, payload: bytes) -> list[Effect]:
-        """A terminal asks. Reads are answered at once, changes wait their turn."""
+    def request(self, broker: str, terminal: str, payload: bytes, now: Stamp) -> list[Effect]:
+        """A terminal asks. Reads are answered at once, changes wait their turn; commands go to the poles."""
         request = decode(payload, DeskRequest)
         if isinstance(request, Refused):
             return self._refusals.told("desk_request", request.reason, terminal=terminal)
         why = desk.complaint(request)
         if why:
             return [self._answer(broker, terminal, DeskAnswer(number=request.number, error=why))]
+        if request.action in ("command", "commands"):
+            return self._commands.request(broker, terminal, request, now)
         if request.action not in desk.ACTIONS:
             return self._list(broker, terminal, request)
         if len(self._queue) >= MAX_QUEUE:

@@ -65,7 +65,7 @@ def complaint(request: DeskRequest) -> str:
     """What is wrong with a request whatever the alarm, in words; empty if nothing."""
     if not 0 < len(request.number) <= MAX_OFFICER:
         return f"the request's number must have 1 to {MAX_OFFICER} characters"
-    if request.action not in ACTIONS:
+    if request.action not in (*ACTIONS, "command"):
         return ""
     if not 0 < len(request.officer.strip()) <= MAX_OFFICER or not request.officer.isprintable():
         return f"who acts? Give the officer's name, {MAX_OFFICER} characters at most"

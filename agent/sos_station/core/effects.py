@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from sos_contract.payloads import Alarm, DeskRequest, Entry, Identity, Notice
+from sos_contract.payloads import Alarm, Command, CommandAnswer, CommandView, DeskRequest, Entry, Identity, Notice
 from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, CaseFile, FaultPage, StageOf, Stages, Stamp
 
 
@@ -99,8 +99,27 @@ class ChangeStage(Struct, frozen=True):
     at: Stamp
 
 
+class StoreCommand(Struct, frozen=True):
+    """Record that a command was asked for; its key, if it has one, is not kept."""
+
+    broker: str
+    terminal: str
+    point: str
+    command: Command
+    at: Stamp
+
+
+class SettleCommand(Struct, frozen=True):
+    """Record what a point says has come of a command."""
+
+    point: str
+    answer: CommandAnswer
+    at: Stamp
+
+
 class Prune(Struct, frozen=True):
-    """Forget incidents whose last alarm was closed, and faults that ended, before these wall times, and old notices.
+    """Forget incidents whose last alarm was closed, and faults that ended, before these wall times, and old notices
+    and commands.
 
     Open ones are never forgotten.
     """
@@ -156,6 +175,15 @@ class ReadCase(Struct, frozen=True):
     number: int | None
 
 
+class ReadCommands(Struct, frozen=True):
+    """The newest commands, or that of ``request.id``."""
+
+    broker: str
+    terminal: str
+    request: DeskRequest
+    limit: int
+
+
 class Log(Struct, frozen=True):
     """One line for the log: key=value fields; ``level`` is info, warning or error."""
 
@@ -190,16 +218,35 @@ class StagesChanged(Struct, frozen=True):
     record: Entry | None = None
 
 
+class CommandPage(Struct, frozen=True):
+    """Commands, the newest first."""
+
+    rows: tuple[CommandView, ...]
+
+
+class CommandStored(Struct, frozen=True):
+    """``row`` stands under its id; ``new`` is false where it did so before."""
+
+    row: CommandView
+    new: bool
+
+
+class CommandSettled(Struct, frozen=True):
+    """``row``: the command whose answer this was; None where it was none's, or not the first."""
+
+    row: CommandView | None
+
+
 class Done(Struct, frozen=True):
     """Stored; nothing more to say. ``new`` is false where it was there before."""
 
     new: bool = True
 
 
-StoreEffect = StoreAlarm | StoreNotice | ProveInbox | SetFault | ChangeStage | Prune
-Outcome = AlarmStored | StagesChanged | Done
-ReadEffect = ReadStages | ReadAlarms | ReadAlarm | ReadFaults | ReadCase
-ReadResult = Stages | AlarmPage | AlarmFile | FaultPage | CaseFile | None
+StoreEffect = StoreAlarm | StoreNotice | ProveInbox | SetFault | ChangeStage | StoreCommand | SettleCommand | Prune
+Outcome = AlarmStored | StagesChanged | CommandStored | CommandSettled | Done
+ReadEffect = ReadStages | ReadAlarms | ReadAlarm | ReadFaults | ReadCase | ReadCommands
+ReadResult = Stages | CommandPage | AlarmPage | AlarmFile | FaultPage | CaseFile | None
 Effect = Connect | Disconnect | Subscribe | Publish | StoreEffect | ReadEffect | Log | Ready
-STORE_EFFECTS = (StoreAlarm, StoreNotice, ProveInbox, SetFault, ChangeStage, Prune)
-READ_EFFECTS = (ReadStages, ReadAlarms, ReadAlarm, ReadFaults, ReadCase)
+STORE_EFFECTS = (StoreAlarm, StoreNotice, ProveInbox, SetFault, ChangeStage, StoreCommand, SettleCommand, Prune)
+READ_EFFECTS = (ReadStages, ReadAlarms, ReadAlarm, ReadFaults, ReadCase, ReadCommands)

@@ -11,16 +11,22 @@ from sos_contract.payloads import Health, Probe, Refused, State, decode
 from sos_station.core import faults
 from sos_station.core.brokers import Brokers, shown
 from sos_station.core.clock import WallClock
+from sos_station.core.commands import Commands
 from sos_station.core.counter import Counter
 from sos_station.core.effects import (
     ChangeStage,
+    CommandPage,
+    CommandSettled,
+    CommandStored,
     Effect,
     Log,
     Prune,
+    ReadCommands,
     ReadStages,
     Ready,
     SetFault,
     StagesChanged,
+    StoreCommand,
     StoreNotice,
 )
 from sos_station.core.events import (
@@ -75,7 +81,8 @@ class Station:
         self._points = Points(list(settings.points))
         self._health = faults.HealthWatch(settings.poles)
         self.inbox = Inbox(settings.station, settings.poles)
-        self._counter = Counter(settings.station)
+        self.commands = Commands(settings.station, settings.poles)
+        self._counter = Counter(settings.station, self.commands)
         self._prune_ms: int | None = None
         self._due_ms: int | None = None  # when the next turn is due
         self._failing = False
@@ -105,6 +112,7 @@ class Station:
             "health": self._told_health,
             "state": self._state,
             "desk_request": self._desk_request,
+            "command_answer": lambda e, point, now: self.commands.answered(point, e.payload, self._clock.stamp(now)),
         }
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
@@ -225,6 +233,7 @@ class Station:
             self._kept[point] = health
             return []
         self._kept.pop(point, None)
+        self.commands.heard(point, health, self._clock.stamp(now_ms))
         told = self._health.told(point, health, self._clock.stamp(now_ms))
         return self._heard(point, health.session, now_ms) + told
 
@@ -242,7 +251,7 @@ class Station:
     # --- the desk
 
     def _desk_request(self, event: Message, terminal: str, now_ms: int) -> list[Effect]:
-        return self._counter.request(event.broker, terminal, event.payload)
+        return self._counter.request(event.broker, terminal, event.payload, self._clock.stamp(now_ms))
 
     # --- completions
 
@@ -252,6 +261,11 @@ class Station:
             if isinstance(effect, ChangeStage):
                 assert isinstance(outcome, StagesChanged)
                 effects += self._counter.changed(effect, outcome, self._brokers.up(), self._clock.stamp(now_ms))
+            elif isinstance(outcome, CommandStored):
+                assert isinstance(effect, StoreCommand)
+                effects += self.commands.stored(effect, outcome, self._brokers.up())
+            elif isinstance(outcome, CommandSettled):
+                effects += self.commands.settled(outcome.row)
         if self._failing:
             self._failing = False
             effects.append(Log("info", "inbox_back"))
@@ -268,6 +282,8 @@ class Station:
         for effect in event.effects:
             if isinstance(effect, ChangeStage):
                 effects += self._counter.change_failed(effect, event.reason)
+            elif isinstance(effect, StoreCommand):
+                effects += self.commands.failed(effect, event.reason)
             elif isinstance(effect, SetFault):
                 self._unsaved.add((effect.point, effect.pole, effect.kind))
         return effects
@@ -276,9 +292,14 @@ class Station:
         if isinstance(event.effect, ReadStages):
             assert isinstance(event.result, Stages)
             return self.inbox.stages(event.effect, event.result)
+        if isinstance(event.effect, ReadCommands):
+            assert isinstance(event.result, CommandPage)
+            return self.commands.listed(event.effect, event.result.rows, self._brokers.up())
         return self._counter.read(event.effect, event.result, self._clock.stamp(now_ms))
 
     def _read_failed(self, event: ReadFailed, _now_ms: int) -> list[Effect]:
         if isinstance(event.effect, ReadStages):
             return self.inbox.stages_failed()
+        if isinstance(event.effect, ReadCommands):
+            return self.commands.read_failed(event.effect, event.reason)
         return self._counter.read_failed(event.effect, event.reason)

@@ -9,9 +9,20 @@ from typing import Any
 from sos_contract.payloads import ChangeView, FaultView, Identity
 from sos_contract.stages import RECEIVED, rank
 from sos_edge import ledger
-from sos_station.core.effects import ReadAlarm, ReadAlarms, ReadCase, ReadEffect, ReadFaults, ReadResult, ReadStages
+from sos_station.core.effects import (
+    CommandPage,
+    ReadAlarm,
+    ReadAlarms,
+    ReadCase,
+    ReadCommands,
+    ReadEffect,
+    ReadFaults,
+    ReadResult,
+    ReadStages,
+)
 from sos_station.core.incidents import SETTLED, WAITING_TEST
 from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, Case, CaseFile, FaultPage, StageOf, Stages, Stamp
+from sos_station.edge import commands
 
 # Rows of one answer that shows what a change covered.
 MAX_SHOWN = 100
@@ -194,4 +205,5 @@ _READS: dict[type, Callable[[sqlite3.Connection, Any], ReadResult]] = {
     ReadAlarm: _alarm,
     ReadCase: _case,
     ReadFaults: _faults,
+    ReadCommands: lambda connection, effect: CommandPage(commands.read(connection, effect)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sos_edge import ledger
+from sos_station.edge import commands
 
 VERSION = 2
 
@@ -56,7 +57,7 @@ CREATE TABLE fault (
 );
 CREATE UNIQUE INDEX fault_open ON fault (point, pole, kind) WHERE until_wall_ms IS NULL;
 CREATE INDEX fault_until ON fault (until_wall_ms);
-{ledger.SCHEMA}"""
+{commands.SCHEMA}{ledger.SCHEMA}"""
 
 UPGRADES = {
     1: f"""

@@ -22,13 +22,16 @@ from sos_station.core.effects import (
     ProveInbox,
     Prune,
     SetFault,
+    SettleCommand,
     StagesChanged,
     StoreAlarm,
+    StoreCommand,
     StoreEffect,
     StoreNotice,
 )
 from sos_station.core.inbox import MAX_IDENTITIES, MAX_NAME, classify, content
 from sos_station.core.records import StageOf
+from sos_station.edge import commands
 from sos_station.edge.reads import MAX_SHOWN, rows_of_request, stage_of
 
 # Incidents deleted in one commit, so that no press waits behind a long one; the rest goes the next day.
@@ -309,6 +312,7 @@ def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
     for numbers in connection.execute(ended, (effect.faults_before_ms,)).fetchall():
         records.update(numbers)
     connection.execute("DELETE FROM notice WHERE received_wall_ms < ?", (effect.faults_before_ms,))
+    commands.prune(connection, effect.faults_before_ms)
     rules = {"alarms_before_ms": effect.alarms_before_ms, "faults_before_ms": effect.faults_before_ms}
     ledger.forget(connection, effect.at.wall_ms, records, rules)
     return Done()
@@ -320,5 +324,7 @@ _WRITES: dict[type, Callable[[sqlite3.Connection, Any], Outcome]] = {
     ProveInbox: _prove,
     SetFault: _set_fault,
     ChangeStage: _change_stage,
+    StoreCommand: commands.store,
+    SettleCommand: commands.settle,
     Prune: _prune,
 }

@@ -15,6 +15,7 @@ from sos_agent.edge.mqtt import Brokers
 from sos_sim.trace import Trace
 from sos_sim.world.clock import MachineClock
 from sos_sim.world.disk import Disk
+from sos_sim.world.keys import KeyStore, with_kept
 from sos_sim.world.loop import Loop
 from sos_sim.world.network import Host
 from sos_sim.world.outbox import Outbox
@@ -88,17 +89,19 @@ class AgentNode(Program):
         self._busy = False
         self.ready = False
         self.outbox = outbox
-        self.agent = Agent(self.config)
+        self.agent = Agent(with_kept(self.config, self.disk))
         self.brokers = Brokers(self.client_id, tls=None, deliver=self.deliver, link=self.host.link)
-        self._does = self._table(outbox)
+        self.keys = KeyStore(self.disk, self.later, self.deliver)
+        self._does = self._table(outbox, self.keys)
 
-    def _table(self, outbox: Outbox) -> dict[type, Callable[[Any], object]]:
+    def _table(self, outbox: Outbox, keys: KeyStore) -> dict[type, Callable[[Any], object]]:
         return {
             fx.WriteBytes: self.ports.carry_out,
             fx.OpenPort: self.ports.carry_out,
             fx.ClosePort: self.ports.carry_out,
             **dict.fromkeys((fx.Publish, fx.Connect, fx.Disconnect, fx.Subscribe), self.brokers.carry_out),
             **dict.fromkeys(STORES, outbox.carry_out),
+            fx.StoreKeys: keys.carry_out,
             fx.Log: lambda effect: self.note(effect.level, effect.message, effect.fields),
             fx.Ready: lambda effect: setattr(self, "ready", True),
             fx.Summary: lambda effect: setattr(self, "summary", effect.text),
@@ -126,6 +129,7 @@ class AgentNode(Program):
         if self.own is not None:
             self.own.power_cut()
         self.agent = None
+        self.keys.close(how)
         {"kill": self.outbox.kill, "power": self.outbox.power_cut, "stop": self.outbox.close}[how]()
 
     def hold(self, frozen: bool) -> None:

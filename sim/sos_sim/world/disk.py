@@ -50,6 +50,7 @@ class Disk:
         self.holder: object | None = None
         self.file: sqlite3.Connection | None = None
         self.inode = 0
+        self.keys: dict[str, tuple[bytes, bytes]] = {}  # poles' keys that came over the wire, and those on trial
         self.aside: list[sqlite3.Connection] = []
         self._tell = tell
         self._inodes = 0
@@ -105,6 +106,7 @@ class Disk:
     def lose(self) -> None:
         """A new, empty disk is in its place, even under a running program."""
         self.file = None
+        self.keys.clear()
         self._tell("lost")
 
     def copy(self) -> bytes:
