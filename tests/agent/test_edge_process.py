@@ -234,10 +234,11 @@ def test_a_pole_with_another_key_is_not_believed_and_nothing_is_promised_to_it(t
         await agent.start()
         await until(lambda: agent.said("armed"), "armed")
         await pole.press()
+        await until(lambda: agent.said("a pole greets with another key; give both the same one"), "told")
         await asyncio.sleep(1.5)  # it greets each second at least
+        assert len(agent.said("another key")) == 1
         assert not pole.own._pole.link.up
         assert pole.look == "pressed"
-        assert len(agent.said("a pole greets with another key; give both the same one")) == 1
         assert await agent.end() == 0
         pole.close()
 
