@@ -14,20 +14,24 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.chaos.test_plan import with_silent
 from tests.live.small_site import POINT, POLE, small_site
 
 from sos_contract import topics
 from sos_contract.payloads import Receipt, encode
+from sos_contract.site import find_site, read_site
 from sos_edge import mqtt
 from sos_sim.chaos import truth
 from sos_sim.chaos.disks import Limited
+from sos_sim.chaos.plan import OFTEN_S, plan
 from sos_sim.chaos.run import PROMISES
 from sos_sim.chaos.town import Town
+from sos_sim.live.layout import dump
 
 pytestmark = pytest.mark.live
 COMMAND = [sys.executable, "-m", "safezone", "chaos"]
-# Half a minute of a plan with kills of each sort, a cut, a bad cable, networks and a full disk.
-SEED = 1
+# Half a minute of a plan with every kind of fault and with kills of each sort.
+SEED = 1724
 
 
 def chaos(*words: str, timeout_s: float = 100.0, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -40,12 +44,18 @@ def chaos(*words: str, timeout_s: float = 100.0, path: str | None = None) -> sub
 
 @pytest.mark.timeout(200)
 def test_half_a_minute_of_chaos_breaks_no_promise(tmp_path: Path) -> None:
-    done = chaos("--minutes", "0.5", "--seed", str(SEED), "--keep", str(tmp_path / "town"), "--json", timeout_s=190)
+    site = with_silent(read_site(find_site("betong")))
+    (tmp_path / "site.toml").write_text(dump(site), encoding="utf-8")
+    (one,) = plan(SEED, 0.5, site)
+    assert {act.what for act in one.acts} == {"kill", "tear", "press", *OFTEN_S}
+    words = ["--site", str(tmp_path / "site.toml"), "--keep", str(tmp_path / "town"), "--json"]
+    done = chaos("--minutes", "0.5", "--seed", str(SEED), *words, timeout_s=190)
     assert done.returncode == 0, done.stdout + done.stderr
     said = [json.loads(line) for line in done.stdout.splitlines()]
     last = said[-1]
     assert {name: last[name] for name in PROMISES} == dict.fromkeys(PROMISES, 0)
-    assert last["kills"] >= 3 and last["presses"] >= 20 and last["alarms"] >= 15
+    assert last["kills"] == one.count("kill", "tear") >= 6
+    assert last["alarms"] >= 20 and last["claims"] >= 40 and last["fingers"] >= 15
     assert not left_of(tmp_path / "town")
 
 

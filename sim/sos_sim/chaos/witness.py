@@ -44,6 +44,7 @@ class Witness:
         self.owner: dict[str, Identity | None] = {}
         self.crashes: list[tuple[float, str, str]] = []
         self.unread = 0  # looks for which no database could be read in time
+        self._waking: set[str] = set()  # poles that have started and not made a step yet
         self._ever_held: set[Identity] = set()
         self._waits_from: dict[str, float] = {}
         self._poles = poles
@@ -94,9 +95,9 @@ class Witness:
                 and touch.at_s < other.until_s + _APART_S
             ]
             away = self.seen.outages.of([f"pole:{touch.pole}"], now_s)
-            ran = not any(
-                out.since_s < touch.until_s + _UP_AFTER_S and out.until_s > touch.at_s - _UP_BEFORE_S for out in away
-            )
+            late_s = LAG_TIMES * self.seen.lag.worst_s(touch.at_s - _UP_BEFORE_S, touch.until_s + _UP_AFTER_S)
+            up_s, down_s = touch.at_s - _UP_BEFORE_S - late_s, touch.until_s + _UP_AFTER_S + late_s
+            ran = not any(out.since_s < down_s and out.until_s > up_s for out in away)
             brief = touch.brief and not near
             judged.append(Touch(touch.at_s, touch.until_s, touch.pole, touch.kind, brief, ran and not near))
         return judged
@@ -117,6 +118,7 @@ class Witness:
             if change.value in STAGES:
                 self._claim(pole, str(change.value), self.owner[pole], t)
         elif change.kind == "power" and not change.value:
+            self._waking.discard(pole)
             self.seen.outages.begin(f"pole:{pole}", "power", t)
             for written in self._flash[pole].everything():
                 self._minted(written, t)
@@ -126,6 +128,9 @@ class Witness:
             self.seen.outages.begin(f"pole:{pole}", "power", t)
             self._found(pole)
         elif change.kind == "started":
+            self._waking.add(pole)
+        elif change.kind == "lamp" and pole in self._waking and any(change.value):
+            self._waking.discard(pole)  # its first step is made: from here on it looks at its buttons
             self.seen.outages.end(f"pole:{pole}", "power", t)
             self._wait(pole, t)
         elif change.kind == "crash":
@@ -147,7 +152,7 @@ class Witness:
             pole = written.identity.pole
             before = self.owner[pole]
             self.owner[pole] = written.identity
-            if before is None or self._stage(before):
+            if before is None or self._stage(before) != "":
                 self._wait(pole, t)
 
     # --- what its lamp says
@@ -185,11 +190,12 @@ class Witness:
                 if worst is None or calm_s > worst.calm_s:
                     self.seen.stale[owner] = Stale(now_s, owner, live.look, calm_s)
 
-    def _stage(self, identity: Identity) -> str:
+    def _stage(self, identity: Identity) -> str | None:
+        """Its stage in the inbox, empty if it is not there; None if that cannot be read just now."""
         try:
             return self.stores.stage(identity)
         except sqlite3.OperationalError:
-            return ""
+            return None
 
     def _wait(self, pole: str, t: float) -> None:
         """From now on the lamp's press waits to be received."""
@@ -205,7 +211,8 @@ class Witness:
         if owner is None or self._waits_from[pole] != since_s:
             return
         due_s = NOT_DELIVERED_S + MARGIN_S + LAG_TIMES * self.seen.lag.worst_s(since_s, now)
-        if now < since_s + due_s:
-            self._later(pole, since_s, due_s)
-        elif not self._stage(owner):
+        stage = self._stage(owner)
+        if now < since_s + due_s or stage is None:
+            self._later(pole, since_s, max(due_s, now - since_s + _LOOK_AGAIN_S))
+        elif not stage:
             self.seen.overdue.append(Overdue(now, owner, since_s, self._poles[pole].look))
