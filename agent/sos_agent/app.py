@@ -30,6 +30,7 @@ from sos_agent.edge.serial import Place, Ports
 from sos_agent.edge.setup import Setup, local_port, read_setup
 from sos_contract.errors import SafezoneError
 from sos_edge import clock
+from sos_edge.certificate import open_key
 from sos_edge.log import Log, set_up
 from sos_edge.systemd import Notifier, watchdog_interval_s
 
@@ -258,6 +259,8 @@ def run(
     if setup.complaint:
         log.say(setup.complaint, level="error")
     log.say("starting", site=site, data=setup.data, poles=",".join(setup.pole_ids), pid=os.getpid())
+    if setup.tls is not None and (words := open_key(setup.tls.key)):
+        log.say(words, level="warning")
     # The loop hands sockets and pipes of the press's path around; shorter slices keep its latency when threads work.
     sys.setswitchinterval(0.001)
     recorder = Recorder(record, point, log=log) if record is not None else None

@@ -293,6 +293,10 @@ def read_key_file(path: Path) -> dict[str, str]:
         data = parse_toml(path.read_text(encoding="utf-8"))
         mode = stat.S_IMODE(path.stat().st_mode)
         keys = msgspec.convert(data, Keys).poles
+    except PermissionError:
+        raise SiteError(
+            f"{path}: this user may not read the pole keys; run: sudo chown <user of the agent> {path}"
+        ) from None
     except OSError as error:
         why = f"{path}: cannot read the pole keys ({error.strerror})"
         raise SiteError(f"{why}; mend 'keys' in the site file, or make them: safezone site keys") from None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 # Name, TCP, TLS handshake and CONNACK each get this long; a probe is due every 5 s, so a slower broker is no help.
 STEP_TIMEOUT_S = 5.0
+HUNG_UP = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
+# OpenSSL's X509_V_ERR_…: dates that our clock finds wrong, and chains that do not end at our CA.
+_DATES, _FOREIGN = (9, 10), (18, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,12 @@ def without_password(url: str) -> str:
     return f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url
 
 
+def _hint(verify_code: int) -> str:
+    if verify_code in _DATES:
+        return f" by this machine's clock, {time.strftime('%Y-%m-%d %H:%M')}; set the clock, or rotate the certificate"
+    return "; it is not of the authority in station.tls.ca" if verify_code in _FOREIGN else ""
+
+
 def explain(error: Exception, address: Address) -> str:
     """Why a connection could not be made, in words that say what to do."""
     where = address.where
@@ -55,7 +65,9 @@ def explain(error: Exception, address: Address) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer from {where} in {STEP_TIMEOUT_S:.0f} s"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate of {where} is not good: {error.verify_message}"
+        return f"certificate of {where} is not good: {error.verify_message}{_hint(error.verify_code)}"
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError | BrokenPipeError):
+        return f"{where}: {HUNG_UP}"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
         return f"{where} speaks no TLS; mend its address or its port"
     if isinstance(error, ssl.SSLError):

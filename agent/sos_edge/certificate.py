@@ -88,3 +88,12 @@ def _time_ms(tag: int, text: bytes) -> int:
         raise ValueError("no time")
     when = datetime.strptime(text.decode("ascii"), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
     return int(when.timestamp()) * 1000
+
+
+def open_key(path: Path | None) -> str:
+    """What is wrong with the mode of a key of ours, in words; empty if nothing, or if it cannot be looked at."""
+    try:
+        mode = path.stat().st_mode & 0o7777 if path is not None else 0
+    except OSError:
+        return ""
+    return f"{path}: others may read this key (mode {mode:04o}); run: chmod 600 {path}" if mode & 0o077 else ""

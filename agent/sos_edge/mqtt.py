@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sos_edge import clock
-from sos_edge.address import STEP_TIMEOUT_S, Address, explain
+from sos_edge.address import HUNG_UP, STEP_TIMEOUT_S, Address, explain
 
 # mosquitto counts 1.5 x keep-alive in whole seconds and looks each 6 s: our will comes 15 to 22 s after our last
 # packet. That is a hint; the probes are what shows a lost point within 20 s.
@@ -35,7 +35,6 @@ TCP_USER_TIMEOUT_MS = 10_000
 # told no, and nothing queues. An agent's core keeps far fewer in flight.
 MAX_IN_FLIGHT = 2048
 # In TLS 1.3 a broker judges our certificate only after the handshake: all that paho sees of it is this.
-HUNG_UP = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: Python's ssl has no name for it.
 NO_CHECK_TIME = 0x200000
 # Frames read in one turn of the loop, so that a flood of messages cannot starve timers and serial ports.

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -93,18 +93,19 @@ def open_database(
 
 
 def check_database(path: Path, version: int = 1) -> str:
-    """Why ``open_database`` would not take the file at ``path``, in words; empty if it would. Changes nothing."""
+    """Why ``open_database`` would move ``path`` aside, in words; empty if it would not. Raises SafezoneError where
+    nobody can tell, as on a full disk. Changes nothing."""
     if not path.exists():
         return ""
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)
-        try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             stands = connection.execute("PRAGMA user_version").fetchone()[0]
-        finally:
-            connection.close()
     except sqlite3.Error as error:
-        return str(error)
+        if _damaged(error):
+            return str(error)
+        why = "the disk is full); make room" if _full(path.parent) else f"{error}); check its owner and the disk"
+        raise SafezoneError(f"{path}: cannot be looked into ({why}") from None
     return _too_new(stands, version) if found == "ok" else str(found)
 
 

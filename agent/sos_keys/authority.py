@@ -60,6 +60,9 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         """Raises UserError if ``folder`` holds no authority that can be used, OSError if it cannot be read."""
         self._folder = make_folder(folder)
+        mode = (folder / "ca.key").stat().st_mode & 0o7777
+        if mode & 0o077:
+            raise UserError(f"{folder}/ca.key: others may read it (mode {mode:04o}); run: chmod 600 {folder}/ca.key")
         try:
             self._cert = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
             key = load_pem_private_key((folder / "ca.key").read_bytes(), None)

@@ -15,7 +15,7 @@ from typing import Any
 from sos_contract.errors import SafezoneError
 from sos_contract.site import Site
 from sos_edge import clock
-from sos_edge.certificate import until_ms
+from sos_edge.certificate import open_key, until_ms
 from sos_edge.log import Log as Logger
 from sos_edge.systemd import Notifier, watchdog_interval_s
 from sos_station.core import effects as fx
@@ -72,6 +72,8 @@ class App:
         self._log = Logger("station", station=site.station.id)
         self._notify = Notifier()
         tls = tls_of(site, folder)
+        if tls is not None and (words := open_key(tls.key)):
+            self._log.say(words, level="warning")
         own = until_ms(tls.cert if tls else None)
         self._core = Station(replace(settings_of(site), certificate_until_ms=own))
         self._timer: asyncio.TimerHandle | None = None

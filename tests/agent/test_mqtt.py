@@ -14,7 +14,7 @@ from tests.support.broker import Broker, free_port
 from tests.support.certs import Authority
 
 from sos_edge import clock, mqtt
-from sos_edge.address import Address, without_password
+from sos_edge.address import HUNG_UP, Address, without_password
 from sos_edge.mqtt import Connected, Disconnected, Message, MqttEvent, MqttLink, Published, Tls
 
 WAIT_S = 30.0
@@ -127,6 +127,28 @@ def test_what_is_no_broker_is_said_to_be_none(tmp_path: Path) -> None:
     run(main)
 
 
+def test_who_takes_a_connection_and_drops_it_is_said_to_hang_up(tmp_path: Path) -> None:
+    """With TLS it was told as an SSL error's name and the line of a C file."""
+
+    async def drops(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)  # what is left unread makes a reset of the end
+        writer.transport.abort()
+
+    async def main() -> None:
+        tls = Tls(Authority(tmp_path).ca)
+        for hang_up in (drops, resets):
+            server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            for url in (f"mqtt://127.0.0.1:{port}", f"mqtts://127.0.0.1:{port}"):
+                assert (await End(url, tls=tls if "mqtts" in url else None).refused()).endswith(HUNG_UP)
+            server.close()
+
+    run(main)
+
+
 def test_a_broker_that_hangs_is_given_up_in_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mqtt, "STEP_TIMEOUT_S", 0.3)
 
@@ -233,7 +255,8 @@ def test_mutual_tls(tmp_path: Path) -> None:
             assert end.link.publish("big", b"x" * 50_000, token=1)
             assert Message(broker.url, "big", b"x" * 50_000, False) in [await end.next(), await end.next()]
             end.link.close()
-            assert "is not good" in await End(broker.url, tls=Tls(theirs.ca, client.cert, client.key)).refused()
+            refused = await End(broker.url, tls=Tls(theirs.ca, client.cert, client.key)).refused()
+            assert "is not good" in refused and refused.endswith("; it is not of the authority in station.tls.ca")
             await End(broker.url, tls=Tls(ours.ca, stranger.cert, stranger.key)).refused()
             await End(broker.url, tls=Tls(ours.ca)).refused()
             absent = tmp_path / "absent.pem"
@@ -261,7 +284,7 @@ def test_dates_of_certificates_count_only_when_the_clock_was_set(
     async def main() -> None:
         with Broker(tmp_path / "a", tls=(ours.ca, expired.cert, expired.key)) as broker:
             monkeypatch.setattr(clock, "quality", lambda: "holdover")
-            assert "certificate has expired" in await End(broker.url, tls=tls).refused()
+            assert "certificate has expired by this machine's clock, 2" in await End(broker.url, tls=tls).refused()
             monkeypatch.setattr(clock, "quality", lambda: "unset")
             await End(broker.url, tls=tls).connect()
             # Everything else is checked all the same.

@@ -98,6 +98,13 @@ def test_a_key_that_is_refused_is_mended_with_the_words_that_refuse_it(
     assert set(read_keys(path, ["market-1", "merlin-1"])) == {"market-1", "merlin-1"}
 
 
+def test_an_authority_whose_key_others_may_read_signs_nothing(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    key = town.out / "authority/ca.key"
+    key.chmod(0o644)
+    said = complaint(capsys, "site", "keys", "--site", town.file, "--out", town.out)
+    assert f"{key}: others may read it (mode 0644); run: chmod 600 {key}" in said
+
+
 def test_who_is_revoked_loses_its_rights_and_nobody_else_does(town: Town) -> None:
     town.write_acl()
     before = (town.bundle(BROKER) / "acl").read_text()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.sim.mqtt_kit import LOST, pass_s, payloads, reasons, tokens, world
 
-from sos_edge.mqtt import HUNG_UP, MAX_IN_FLIGHT
+from sos_edge.address import HUNG_UP
+from sos_edge.mqtt import MAX_IN_FLIGHT
 from sos_sim.world.network import SECOND_US
 from sos_sim.world.session import matches
 

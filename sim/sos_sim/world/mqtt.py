@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sos_edge.address import STEP_TIMEOUT_S, explain
+from sos_edge.address import HUNG_UP, STEP_TIMEOUT_S, explain
 from sos_edge.mqtt import (
-    HUNG_UP,
     KEEPALIVE_S,
     MAX_IN_FLIGHT,
     TCP_USER_TIMEOUT_MS,
