@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import sqlite3
 import struct
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,8 +29,6 @@ MISTAKES = (
     ValueError, sqlite3.Error, struct.error,
 )  # fmt: skip
 _S_US = 1_000_000
-# A run makes little that only a collection frees; to look for it after each 700 new objects costs a twentieth.
-COLLECT_AFTER = 50_000
 
 
 @dataclass
@@ -115,7 +111,7 @@ class Run:
         """To the end, or to the first mistake."""
         began = time.perf_counter()
         scenario, zone = self.scenario, self.zone
-        with seldom_collecting(), recording(self._visit):
+        with recording(self._visit):
             try:
                 zone.start()
                 self._plan()
@@ -209,17 +205,6 @@ class Run:
         )  # fmt: skip
         result.missed = _missed(scenario, result)
         return result
-
-
-@contextmanager
-def seldom_collecting() -> Iterator[None]:
-    """While it lasts, memory is collected after COLLECT_AFTER objects."""
-    before = gc.get_threshold()
-    gc.set_threshold(COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def play(scenario: Scenario, *, checkers: bool = True, keep: bool = False) -> Result:

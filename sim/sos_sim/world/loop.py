@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from heapq import heappop, heappush
 
 # Calls at one instant: far more than any site makes; beyond it something turns on the spot.
 MOST_AT_ONCE = 100_000
+# A world makes little that only a collection frees; to look for it after each 700 new objects costs a twentieth.
+COLLECT_AFTER = 50_000
 
 Call = Callable[[], object]
 
@@ -52,6 +56,10 @@ class Loop:
 
     def run(self, until_us: int, stop: Callable[[], bool] | None = None) -> bool:
         """Let time pass up to ``until_us``; True as soon as ``stop`` holds, which is looked at after each instant."""
+        with seldom_collecting():
+            return self._run(until_us, stop)
+
+    def _run(self, until_us: int, stop: Callable[[], bool] | None) -> bool:
         queue = self._queue
         at_once = 0
         while queue and queue[0][0] <= until_us:  # type: ignore[operator]
@@ -72,3 +80,14 @@ class Loop:
             return True
         self.now_us = max(self.now_us, until_us)
         return False
+
+
+@contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """While it lasts, memory is collected after COLLECT_AFTER new objects."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

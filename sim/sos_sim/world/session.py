@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from sos_edge.mqtt import KEEPALIVE_S
@@ -195,6 +195,7 @@ class Session:
             self._look_later()
 
 
+@lru_cache(maxsize=1 << 16)  # officers come and go, and with each the receivers of every topic are looked for again
 def matches(wanted: str, topic: str) -> bool:
     """Whether a subscription's filter takes a topic: + stands for one level, # for all that follow, $ is apart."""
     if topic.startswith("$") and not wanted.startswith("$"):

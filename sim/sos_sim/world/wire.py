@@ -251,9 +251,19 @@ class Wire:
     def _passed(self, talk: _Talk) -> None:
         if talk not in self._talks:
             return  # hushed
-        self.settle()
-        self._talks.remove(talk)
+        if len(self._talks) == 1 and not talk.taken:
+            self._pass_alone(talk)
+        else:
+            self.settle()
+            self._talks.remove(talk)
         self._ring(whole=True)
+
+    def _pass_alone(self, talk: _Talk) -> None:
+        """As ``settle``, for the usual one that met nobody."""
+        self._talks.clear()
+        for end in self._ends:
+            if not end.deaf and self._passes(talk.end, end):
+                end.pending += talk.data
 
     def _tell(self, talk: _Talk) -> None:
         """Eager ends hear that it goes on."""
