@@ -147,6 +147,7 @@ class Town:
         self.kills += 1
         if act.where.startswith("pole:"):
             pole = self.zone.poles[act.where.removeprefix("pole:")]
+            self._gone(act.where, "power", True)
             await pole.kill()
             await asyncio.sleep(act.for_s)
             await pole.start()
@@ -172,6 +173,7 @@ class Town:
             await asyncio.wait_for(pole.wait_off(), TORN_WITHIN_S)
             self.torn += 1
         except TimeoutError:
+            self._gone(act.where, "power", True)
             await pole.kill()
         await asyncio.sleep(act.for_s)
         await pole.start()

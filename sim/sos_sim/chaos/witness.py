@@ -117,6 +117,8 @@ class Witness:
             self.looks[pole].append((t, str(change.value)))
             if change.value in STAGES:
                 self._claim(pole, str(change.value), self.owner[pole], t)
+        elif change.kind == "power_cut":
+            self.seen.outages.begin(f"pole:{pole}", "power", t)
         elif change.kind == "power" and not change.value:
             self._waking.discard(pole)
             self.seen.outages.begin(f"pole:{pole}", "power", t)

@@ -16,6 +16,7 @@ export class Board {
   constructor({ config, cells, inputs, planned }, port, memory) {
     Object.assign(this, { config, cells, port, memory });
     this.levels = new Map(Object.entries(inputs));
+    this.madeUpTo = 0; // the time to which the firmware has seen its inputs
     this.planned = planned.map(([at, levels]) => [at, levels, false]);
     this.poweredAt = now() - (config.ticks_ms ?? 0);
     this.step = 0; // from one call of a timer to the next
@@ -115,8 +116,10 @@ export class Board {
     }
   }
 
+  // On a busy machine steps may come after their time has been made up for: they are moved, so that no contact is cut.
   #plan(steps) {
-    this.planned.push(...steps);
+    const late = Math.max(0, this.madeUpTo - steps[0][0]);
+    this.planned.push(...steps.map(([at, levels]) => [at + late, levels]));
     this.planned.sort((a, b) => a[0] - b[0]);
   }
 
@@ -142,6 +145,7 @@ export class Board {
   // calls that fell into flash work come in quick succession at its end, as the RP2040 makes up for them.
   // Yields [timer, calls]; the calls of one timer that nothing comes between are made in one go.
   *due(until) {
+    this.madeUpTo = until;
     for (;;) {
       const timer = this.#next(until);
       if (!timer) break;
