@@ -40,4 +40,4 @@ class Settings:
         except KeyError as error:
             raise SettingsError("settings.json lacks " + str(error.args[0])) from None
         except (TypeError, ValueError, AttributeError, OverflowError):
-            raise SettingsError("settings.json: key, address, link or board is wrong; provision it again") from None
+            raise SettingsError("settings.json: key (64 hex digits), address, link or board is wrong") from None
