@@ -10,6 +10,9 @@ from sos_contract import payloads, topics
 from sos_contract.payloads import (
     Alarm,
     ChangeView,
+    Command,
+    CommandAnswer,
+    CommandView,
     DeskAnswer,
     DeskRequest,
     Detail,
@@ -31,6 +34,9 @@ from sos_contract.payloads import (
 
 PACKAGES = ("sos_contract",)
 PRESS = Identity("merlin-1", "00000000000000aa", 3, 17)
+ASKED = CommandView(
+    id="c1", pole="merlin-1", point="merlin", command="open_repl", officer="malee", terminal="t1", asked_wall_ms=1
+)
 POLE = PoleHealth(pole="merlin-1", link=True, faults=("tamper",))
 CHANGE = ChangeView(wall_ms=1, officer="malee", stage="accepted", note="")
 FAULT = FaultView(
@@ -55,7 +61,9 @@ EXAMPLES: tuple[msgspec.Struct, ...] = (
     ProgressQuery(session="s1", alarms=(PRESS,), poles=("merlin-1",)),
     Progress(inbox="bb", stages=((PRESS, "accepted"),), missing=(PRESS,)),
     DeskRequest(number="r1", officer="malee", action="close", alarm="1", disposition="false"),
-    DeskAnswer(number="r1", changes=(CHANGE,), faults=(FAULT,)),
+    DeskAnswer(number="r1", changes=(CHANGE,), faults=(FAULT,), commands=(ASKED,)),
+    Command(id="c1", session="s1", until_ms=60_000, pole="p1", command="open_repl", officer="malee", terminal="t1"),
+    CommandAnswer(id="c1", outcome="refused", words="no"),
 )  # fmt: skip
 KINDS = tuple(dict.fromkeys(type(example) for example in EXAMPLES))
 

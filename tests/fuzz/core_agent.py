@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from tests.agent.core_peers import key_of
 from tests.agent.core_store import StoreTwin
 from tests.agent.core_world import World
 from tests.fuzz.contract_payloads import EXAMPLES, words
@@ -18,13 +19,15 @@ from tests.fuzz.wire_messages import seeds as messages
 from sos_agent.core import effects, events
 from sos_agent.edge import tables
 from sos_contract import topics
-from sos_contract.payloads import encode
+from sos_contract.payloads import Command, encode
 from sos_edge.sqlite import Commits, Failure, Job
 from sos_wire.link import MAX_PAYLOAD
+from sos_wire.messages import COMMANDS
+from sos_wire.wrap import WRAPPED, fingerprint, wrap
 
 __all__ = ["PACKAGES", "one", "seeds", "words"]
 PACKAGES = ("sos_agent", "sos_contract", "sos_wire")
-MESSAGE, OTHER, BYTES, SAY, PRESS, PASS = range(6)  # what a step does
+MESSAGE, OTHER, BYTES, SAY, PRESS, PASS, COMMAND = range(7)  # what a step does
 LEAVES = (*topics.TO_POINT, "state")
 MOST_STEPS = 12
 
@@ -68,6 +71,12 @@ def seeds() -> list[bytes]:
         polite,
         polite + b"".join(said[::9]),
         bytes([OTHER]) + piece(b"sos/v1/betong/point/other/receipt") + piece(b"{}"),
+        *(
+            bytes([PASS, 255, COMMAND, number, pole, named]) + (60_000).to_bytes(3, "little") + piece(b"") + polite
+            for number in (0, 1, 3, 15)
+            for pole in (0, 1)
+            for named in range(len(COMMANDS) + 1)
+        ),
     ]
 
 
@@ -86,8 +95,23 @@ def one(data: bytes) -> None:
     world.store.db.close()
 
 
+def _command(source: Source, world: World) -> None:
+    """A command that is for this run, and so is looked at further; its key is genuine or anything."""
+    names = (*COMMANDS, "dance")
+    number, pole, named = source.number(), source.pick(("p1", "p9")), source.pick(names)
+    until_ms, wrapped, new = source.number(3), source.piece()[:WRAPPED], bytes([number + 1] * 32)[:32]
+    if number & 1:
+        wrapped = wrap(key_of("p1"), bytes(16), new)
+    command = Command(
+        id=f"c{number >> 4}", session=world.session.partition(".")[0], until_ms=until_ms, pole=pole, command=named,
+        officer="malee", terminal="t1", wrapped=wrapped.hex(), check=fingerprint(new) if number & 2 else "",
+    )  # fmt: skip
+    world.from_station("command", command, retained=number & 12 == 12)
+    world.run(3)
+
+
 def _step(source: Source, world: World) -> None:
-    kind = source.number() % 6
+    kind = source.number() % 7
     if kind == MESSAGE:
         leaf, retained = source.pick(LEAVES), source.number() & 1 > 0
         world.from_station(leaf, source.piece(), retained=retained)
@@ -103,5 +127,7 @@ def _step(source: Source, world: World) -> None:
         world.wake_poles()
     elif kind == PRESS:
         world.press()
+    elif kind == COMMAND:
+        _command(source, world)
     else:
         world.run(source.number() * 4)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 
-from tests.fuzz.contract_payloads import EXAMPLES, PRESS, words
+from tests.fuzz.contract_payloads import EXAMPLES, POLE, PRESS, words
 from tests.fuzz.source import Source, piece
 from tests.station.world import POINTS, World
 
 from sos_contract import topics
-from sos_contract.payloads import Alarm, DeskRequest, Identity, encode
+from sos_contract.payloads import Alarm, DeskRequest, Health, Identity, encode
 from sos_edge.sqlite import Commits, Failure, Job
 from sos_station.core import effects as fx
 from sos_station.core import events as ev
@@ -66,7 +66,9 @@ def seeds() -> list[bytes]:
         for leaf in range(len(topics.FROM_POINT))
     ]
     other = Alarm(id=Identity("market-1", "00000000000000bb", 1, 2), kind="silent_press", pressed_at_ms=5)
-    told = b"".join(bytes([POINT, 0, 0]) + piece(encode(alarm)) for alarm in (EXAMPLES[0], other))
+    health = Health(session="s1.1", uptime_ms=5, clock="synced", outbox_waiting=0, disk_ok=True, poles=(POLE,))
+    alive = bytes([POINT, topics.FROM_POINT.index("health"), 0]) + piece(encode(health))
+    told = alive + b"".join(bytes([POINT, 0, 0]) + piece(encode(alarm)) for alarm in (EXAMPLES[0], other))
     requests = (
         DeskRequest(number="r0", officer="malee", action="list"),
         DeskRequest(number="r1", officer="malee", action="accept"),
@@ -76,6 +78,8 @@ def seeds() -> list[bytes]:
         DeskRequest(number="r5", officer="malee", action="notices", everything=True),
         DeskRequest(number="r6", officer="malee", action="list", everything=True, by_incident=True, offset=1),
         DeskRequest(number="r7", officer="malee", action="close", alarm="1", disposition="genuine", note="all well"),
+        DeskRequest(number="r8", officer="malee", action="command", pole="merlin-1", command="open_repl", id="c1"),
+        DeskRequest(number="r9", officer="malee", action="commands", pole="merlin-1"),
     )
     asked = [bytes([DESK]) + piece(encode(request)) for request in requests]
     return [

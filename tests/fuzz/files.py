@@ -24,9 +24,9 @@ def _folder() -> Path:
     return folder
 
 
-def written(data: bytes) -> Path:
+def written(data: bytes, name: str = "file.toml") -> Path:
     """A file that only its owner may read, with these bytes."""
-    path = _folder() / f"{os.getpid()}.toml"
+    path = _folder() / name
     if not path.exists():
         path.touch(mode=0o600)
     path.write_bytes(data)

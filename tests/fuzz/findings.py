@@ -35,4 +35,9 @@ FINDINGS: tuple[tuple[str, bytes, str], ...] = (
         b"safezone record 1 merlin\n0 port 0 0 x\n1 level 1 x\n" + b"9" * 400 + b" level 0 x\n",
         "A record whose time has 400 digits: OverflowError where the scenario's hours were worked out.",
     ),
+    (
+        "file_kept_keys",
+        b'{"p1": {"given": "x", "key": "", "z": ' + b"[" * 2000,
+        "A damaged file of replaced keys with a thousand brackets kept the agent from its start: RecursionError.",
+    ),
 )

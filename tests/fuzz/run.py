@@ -19,8 +19,9 @@ from types import ModuleType
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".venv/cache/fuzz"
 TARGETS = (
-    "wire_frame", "wire_messages", "wire_pole_end", "wire_agent_end", "contract_payloads", "core_agent", "core_station",
-    "file_site", "file_keys", "file_scenario", "file_record", "pole_settings", "pole_journal",
+    "wire_frame", "wire_messages", "wire_wrap", "wire_pole_end", "wire_agent_end", "contract_payloads", "core_agent",
+    "core_station", "file_site", "file_keys", "file_kept_keys", "file_scenario", "file_record", "pole_settings",
+    "pole_journal",
 )  # fmt: skip
 SLOW_S = 10  # an input that takes so long is a finding
 MEMORY_MB = 2000  # the most a target may grow to

@@ -40,7 +40,7 @@ def read_kept(folder: Path, given: Mapping[str, bytes]) -> tuple[dict[str, Kept]
         return {}, ""
     except OSError as error:
         return {}, f"{path}: cannot be read ({error.strerror}); poles whose key was replaced stay silent"
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return {}, f"{path}: damaged ({error}); give poles whose key was replaced a new one by cable"
     return {pole: one for pole, one in kept.items() if pole in given and one.given == fingerprint(given[pole])}, ""
 
