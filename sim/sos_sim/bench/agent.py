@@ -6,20 +6,19 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
-
-import psutil
 
 from sos_contract.errors import SafezoneError
 from sos_sim.bench.figures import Reach, Tell, figure, percentile
+from sos_sim.bench.peers import node_red_of, start_theirs
 from sos_sim.bench.rig import Rig
+from sos_sim.bench.weight import MEGABYTE, Body, weigh
 from sos_sim.live.child import Child
 
 STARTS = 7
 SETTLE_S = 3.0  # after the link is up: the first health, the first progress
 START_TIMEOUT_S = 30.0
-MEGABYTE = 1_000_000
 # What any such program needs: the interpreter, an event loop, MQTT and a database; asleep.
 BARE = """
 import asyncio, sqlite3
@@ -29,37 +28,6 @@ async def main():
     await asyncio.sleep(3600)
 asyncio.run(main())
 """
-
-
-@dataclass(frozen=True)
-class Body:
-    """What a process weighs. Bytes; ``share``: of one core."""
-
-    rss: int
-    pss: int
-    share: float
-
-
-async def weigh(pids: Sequence[int], seconds: float) -> list[Body]:
-    """Processor over that time, memory at its end."""
-    processes = [psutil.Process(pid) for pid in pids]
-    before = [_busy_s(process) for process in processes]
-    began = time.monotonic()
-    await asyncio.sleep(seconds)
-    passed = time.monotonic() - began
-    found = []
-    for process, busy in zip(processes, before, strict=True):
-        memory = process.memory_full_info()
-        found.append(Body(memory.rss, memory.pss, (_busy_s(process) - busy) / passed))
-    return found
-
-
-def _busy_s(process: psutil.Process) -> float:
-    """From /proc/PID/schedstat, to the nanosecond: clock ticks of 10 ms are a third of what is looked for."""
-    total = 0
-    for task in Path(f"/proc/{process.pid}/task").iterdir():
-        total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
-    return total / 1e9
 
 
 async def start_ms(command: Sequence[str]) -> float:
@@ -114,3 +82,19 @@ async def run(folder: Path, count: int, tell: Tell) -> None:
     most = Reach(most=1000)
     tell(figure("agent", "start to armed, median", "ms", value, count=len(starts), floor=beside, reach=most))
     tell(figure("agent", "start to armed, most", "ms", max(starts), count=len(starts), floor=max(bare_starts)))
+    await _beside_node_red(folder / "node-red", count, ours, tell)
+
+
+async def _beside_node_red(folder: Path, count: int, ours: Body, tell: Tell) -> None:
+    """In its rows the floor is our agent."""
+    make = await node_red_of("agent", tell)
+    if make is None:
+        return
+    async with AsyncExitStack() as undo:
+        side = await start_theirs(folder, undo, make)
+        await asyncio.sleep(min(SETTLE_S, count))
+        (theirs,) = await weigh([side.process.pid], count)
+    tell(figure("agent", "Node-RED: memory, PSS", "MB", theirs.pss / MEGABYTE, floor=ours.pss / MEGABYTE))
+    tell(figure("agent", "Node-RED: memory, RSS", "MB", theirs.rss / MEGABYTE, floor=ours.rss / MEGABYTE))
+    what = f"Node-RED: idle processor over {count} s"
+    tell(figure("agent", what, "%", theirs.share * 100, floor=ours.share * 100))

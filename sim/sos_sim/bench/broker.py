@@ -66,9 +66,13 @@ def _openssl(*words: str | Path) -> None:
 
 
 class Mosquitto:
-    """Started and stopped by its own process id. ``url`` is for clients."""
+    """Started and stopped by its own process id, also again. ``url`` is for clients.
 
-    def __init__(self, folder: Path, tls: Tls | None) -> None:
+    ``persistent``: a restart forgets neither sessions nor what waits for their owners.
+    """
+
+    def __init__(self, folder: Path, tls: Tls | None, *, persistent: bool = False) -> None:
+        self._persistent = persistent
         self._folder = folder
         self._tls = tls
         self.port = free_port()
@@ -92,7 +96,10 @@ class Mosquitto:
 
     def _lines(self) -> list[str]:
         # Nagle's algorithm costs 35 ms at p99 even on the loopback.
-        lines = [f"listener {self.port} {_HOST}", "set_tcp_nodelay true", "persistence false", "allow_anonymous true"]
+        lines = [f"listener {self.port} {_HOST}", "set_tcp_nodelay true", "allow_anonymous true"]
+        lines += (
+            ["persistence true", f"persistence_location {self._folder}/"] if self._persistent else ["persistence false"]
+        )
         lines += [f"max_inflight_messages {MAX_IN_FLIGHT}", f"max_queued_messages {MAX_QUEUED}"]  # as for a site
         if os.geteuid() == 0:
             lines.append("user root")  # else it leaves the rights with which it may read its folder

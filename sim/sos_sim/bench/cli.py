@@ -40,6 +40,8 @@ class Part:
 
 PARTS = {
     "press": Part(1_000, "presses without and with TLS", "a press, live, to each stage on the lamp"),
+    "path": Part(300, "presses", "where the time of one press goes, piece by piece, over TLS"),
+    "peers": Part(200, "presses a side", "the same press through a plain script and through Node-RED"),
     "bus": Part(20, "rounds", "eight poles on one RS-485 pair, pressed within 10 ms"),
     "agent": Part(30, "seconds of idling", "the agent's memory, idle processor, start to armed"),
     "firmware": Part(1_000_000, "idle steps", "the pole's size, heap, and heap growth"),
@@ -60,7 +62,9 @@ def bench(
     count: Annotated[int, typer.Option(min=0, max=MOST, help="Of what the bench counts.")] = 0,
     as_lines: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     folder: Annotated[str, typer.Option(help="Where the databases lie; on the disk that is to be measured.")] = "",
-    into: Annotated[str, typer.Option(help="Markdown file whose table of this bench is replaced.")] = "",
+    into: Annotated[
+        str, typer.Option(help="Markdown file whose table of this bench is replaced; its picture lies beside it.")
+    ] = "",
 ) -> None:
     """Measure, each figure beside its floor in the same run."""
     if name and name not in PARTS:
@@ -78,6 +82,10 @@ def bench(
         if into:
             command = f"safezone bench {part}" + (f" --count {count}" if count else "")
             put_into(Path(into), part, markdown(facts, command, time.strftime("%Y-%m-%d"), found))
+            if part == "path":
+                from sos_sim.bench.picture import draw
+
+                Path(into).with_name("press.svg").write_text(draw(found), encoding="utf-8")
 
 
 def _measure(part: str, count: int, folder: str, *, as_lines: bool) -> list[Figure]:

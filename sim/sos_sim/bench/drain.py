@@ -43,12 +43,14 @@ LEAST_RATE, START_S = 100, 60.0
 
 @dataclass
 class Drained:
-    """Seconds and milliseconds. ``usual`` and ``during``: presses, from the first contact to *received*."""
+    """Seconds and milliseconds. ``usual`` and ``during``: presses, from the first contact to *received*. ``rows``: what
+    the station holds, in the order in which it received it."""
 
     took_s: float
     rate: float
     usual: list[float]
     during: list[float]
+    rows: list[tuple[str, str, int]]
 
 
 async def fill(folder: Path, count: int) -> None:
@@ -123,7 +125,7 @@ async def press(rig: Rig, chance: random.Random) -> float:
 
 async def measure(folder: Path, count: int) -> Drained:
     """The drain, with presses during it; checked."""
-    found = Drained(0.0, 0.0, [], [])
+    found = Drained(0.0, 0.0, [], [], [])
     async with outage(folder, count, found.usual) as rig:
         began = time.monotonic()
         await rig.station.start()
@@ -140,9 +142,9 @@ async def measure(folder: Path, count: int) -> Drained:
             pressing.cancel()
             await asyncio.gather(pressing, return_exceptions=True)
         await asyncio.sleep(1)
-        rows = received(rig.data("station"))
+        found.rows = received(rig.data("station"))
     found.rate = count / found.took_s
-    check(rows, count)
+    check(found.rows, count)
     return found
 
 

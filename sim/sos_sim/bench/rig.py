@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -82,6 +82,19 @@ def small_site(folder: Path, poles: int, broker: str, tls: Tls | None) -> sites.
     return sites.Site(version=1, id="bench", name=name, station=station, point=(point,))
 
 
+def settings_of(pole: sites.Pole, key: bytes, *, shared: bool) -> dict[str, Any]:
+    """What is written to the board of that pole."""
+    return {
+        "version": 1,
+        "pole": pole.id,
+        "address": pole.address,
+        "key": key.hex(),
+        "silent_button": False,
+        "link": {"kind": "rs485" if shared else "uart", "baud": BAUD},
+        "board": json.loads((data_dir("boards") / "pico.json").read_text(encoding="utf-8")),
+    }
+
+
 class Rig:
     """``async with Rig(folder, poles=1, tls=False) as rig``: in service when it is entered, gone when it is left."""
 
@@ -114,17 +127,8 @@ class Rig:
         _, keys = layout.write(self.site, self.folder)
         line = self.site.point[0].line[0]
         self.cable = WatchedCable(Path(line.port), shared=line.shared)
-        board = json.loads((data_dir("boards") / "pico.json").read_text(encoding="utf-8"))
         for pole in line.pole:
-            settings = {
-                "version": 1,
-                "pole": pole.id,
-                "address": pole.address,
-                "key": keys[pole.id].hex(),
-                "silent_button": False,
-                "link": {"kind": "rs485" if line.shared else "uart", "baud": line.baud},
-                "board": board,
-            }
+            settings = settings_of(pole, keys[pole.id], shared=line.shared)
             self.poles.append(LivePole(settings, self.folder / "flash" / pole.id, self.cable))
         await self.broker.start()
         await self.station.start()
@@ -208,13 +212,13 @@ def broker_words(broker: Mosquitto, tls: Tls | None) -> list[str]:
 
 
 async def said(child: Child, word: str, timeout_s: float) -> str:
-    """The first line of a bare process that begins so."""
+    """The first line that a process has printed with that word in it."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             while True:
                 running = child.running
                 for line in child.log.read_text(encoding="utf-8").splitlines():
-                    if line.startswith(word):
+                    if word in line:
                         return line
                 if not running:
                     break

