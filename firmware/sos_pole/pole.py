@@ -165,7 +165,7 @@ class Pole:
                 if self._faults[source] >> FAULTS.index(kind) & 1:
                     self._fault(source, kind, 0)
         elif what != "down":
-            kind, _, end = what.partition("_end")
+            kind, end, _ = what.partition("_end")
             if kind == "loop_open":
                 self._fault(source, "loop_short", 0)
             elif kind == "loop_short":
