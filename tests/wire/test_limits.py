@@ -277,7 +277,7 @@ def test_a_pole_says_hello_at_most_each_quarter_second_and_at_least_each_second(
     link = PoleLink(ADDRESS, KEY, bytes(32))
     link.begin(9, 8, b"\7\6\5")
     said = []
-    for now in range(20_000):
+    for now in range(8_000):
         if (wire := link.poll(now, now + 7)) is not None:
             said.append(now)
             (frame,) = frames_of(wire)
@@ -285,14 +285,14 @@ def test_a_pole_says_hello_at_most_each_quarter_second_and_at_least_each_second(
             assert hello and (hello.incarnation, hello.boot, hello.counter) == (9, 8, 1)
             assert not hello.in_session and frame.uptime_ms == now + 7
     gaps = [after - before for before, after in itertools.pairwise(said)]
-    assert said[0] <= 60 and 250 <= min(gaps) < 350 and 900 < max(gaps) <= 1000
+    assert said[0] <= 60 and 250 <= min(gaps) < 500 and 750 < max(gaps) <= 1000
 
 
 def test_an_agent_that_hears_nothing_asks_each_second_or_two() -> None:
     link = AgentLink(ADDRESS, KEY, bytes(32))
-    said = [now for now in range(40_000) if link.poll(now, now) is not None]
+    said = [now for now in range(15_000) if link.poll(now, now) is not None]
     gaps = [after - before for before, after in itertools.pairwise(said)]
-    assert said[0] == 0 and 1000 <= min(gaps) < 1200 and 1800 < max(gaps) < 2000
+    assert said[0] == 0 and 1000 <= min(gaps) < 1500 and 1500 < max(gaps) < 2000
 
 
 def test_silence_is_a_loss_after_eight_seconds_also_over_the_wrap() -> None:
