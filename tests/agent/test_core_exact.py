@@ -315,7 +315,7 @@ def test_a_greeting_subscribes_before_it_says_that_it_is_there() -> None:
     subscribe, state = took(shared)
     point = "sos/v1/betong/point/merlin/"
     assert subscribe.topics == (
-        f"{point}receipt", f"{point}progress", f"{point}probe_answer", "sos/v1/betong/state",
+        f"{point}receipt", f"{point}progress", f"{point}probe_answer", f"{point}command", "sos/v1/betong/state",
     )  # fmt: skip
     assert subscribe.session == state.session == shared.connection and (state.topic, state.retain) == (
         f"{point}state",

@@ -195,7 +195,7 @@ def test_a_probe_fits_or_not(session: str, number: int, fits: bool) -> None:
 def test_what_is_refused_is_logged_at_each_power_of_two() -> None:
     made = Inbox("betong", {})
     logged = [count for count in range(1, 20) if made.alarm(A, "merlin", b"x", at(0))]
-    assert logged == [1, 2, 4, 8, 16] and made.counts["refused_alarm"] == 19
+    assert logged == [1, 2, 4, 8, 16] and made.refusals.counts["alarm"] == 19
 
 
 # -- the desk's words
