@@ -99,7 +99,7 @@ def _command(source: Source, world: World) -> None:
     """A command that is for this run, and so is looked at further; its key is genuine or anything."""
     names = (*COMMANDS, "dance")
     number, pole, named = source.number(), source.pick(("p1", "p9")), source.pick(names)
-    until_ms, wrapped, new = source.number(3), source.piece()[:WRAPPED], bytes([number + 1] * 32)[:32]
+    until_ms, wrapped, new = source.number(3), source.piece()[:WRAPPED], bytes([number or 1] * 32)
     if number & 1:
         wrapped = wrap(key_of("p1"), bytes(16), new)
     command = Command(

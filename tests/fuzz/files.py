@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,8 +17,7 @@ T = TypeVar("T")
 
 @cache
 def _folder() -> Path:
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="safezone-fuzz-", dir=memory if os.access(memory, os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(prefix="safezone-fuzz-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
