@@ -53,7 +53,12 @@ def open_book(path: Path) -> Iterator[Book]:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Without a -wal file nobody has it open: then SQLite is told so, and makes no files beside it.
-    at_rest = not path.with_name(path.name + "-wal").exists()
+    try:
+        at_rest = not path.with_name(path.name + "-wal").exists()
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); run this as the user whose program it is"
+        ) from None
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
     return sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from sos_agent.edge.keys import read_kept
 from sos_contract.errors import SafezoneError, UserError
-from sos_contract.site import Site, find_site, read_site
+from sos_contract.site import Site, find_site, read_key_file, read_keys, read_site
 from sos_ledger.book import Book, open_book
-from sos_ledger.verify import FILES, Ledgers, check_head, find_books
+from sos_ledger.verify import FILES, Ledgers, books_in, check_head, find_books
 from sos_ledger.walk import MAX_SHOWN, Walk, walks, when
 
 SiteOption = Annotated[str, typer.Option(help="Site file.", envvar="SAFEZONE_SITE")]
@@ -44,6 +46,10 @@ def verify(
     heads: Annotated[
         list[str] | None, typer.Option("--head", help="A head written down earlier; may be given several times.")
     ] = None,
+    keys: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pole keys (poles.toml), to check the poles' seals; earlier ones too, several times."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Check every ledger at hand. Names each gap, change and missing record; walks PRESS from its pole to its officer.
@@ -52,7 +58,11 @@ def verify(
     """
     wanted = [check_head(one) for one in heads or ()]
     with ExitStack() as opened:
-        ledgers = Ledgers(_books(read_site(find_site(site)), data, opened))
+        path = find_site(site)
+        known = read_site(path)
+        books = _books(known, data, opened)
+        at_hand = _keys(path.parent / known.keys, keys, {book.path.parent for book in books})
+        ledgers = Ledgers(books, known, at_hand)
         found = list(ledgers.findings(wanted))
         shown = walks(ledgers, press) if press else []
         if press and not shown:
@@ -69,6 +79,8 @@ def verify(
             count, last = len(chain.records), chain.records[-1].entry if chain.records else None
             line = {"ledger": chain.where, "records": count, "head": msgspec.to_builtins(last)}
             _tell(as_json, line, f"{chain.where}: {count} records, the last is {chain.last}")
+        for name in ledgers.unchecked():
+            _tell(as_json, {"not_here": name}, f"ledger {name} is not here: what is remembered of it was not compared")
         told = f"{len(found)} findings" if found else "every record holds"
         _tell(as_json, {"ledgers": len(ledgers.chains), "findings": len(found)}, told)
     return 1 if found else 0
@@ -77,7 +89,8 @@ def verify(
 def head(site: SiteOption = "betong", data: DataOption = None, as_json: JsonOption = False) -> int:
     """Print each ledger's head, NUMBER:HASH. Kept elsewhere, it shows a later change of all that was written before."""
     with ExitStack() as opened:
-        for chain in Ledgers(_books(read_site(find_site(site)), data, opened)).chains:
+        known = read_site(find_site(site))
+        for chain in Ledgers(_books(known, data, opened), known, {}).chains:
             if not chain.records:
                 raise SafezoneError(f"{chain.where}: the ledger is empty")
             last = chain.records[-1]
@@ -91,15 +104,31 @@ def _books(site: Site, data: list[Path] | None, opened: ExitStack) -> list[Book]
         paths = find_books(data, FILES)
     else:
         own = [site.station.data_path, *(point.data_path for point in site.point)]
-        paths = find_books([folder for folder in own if any((folder / name).exists() for name in FILES)], FILES)
+        paths = find_books([folder for folder in own if books_in(folder, FILES)], FILES)
         if not paths:
             raise UserError("no data of this site is on this machine; name a folder, or a copy of one, with --data")
     return [opened.enter_context(open_book(path)) for path in paths]
 
 
+def _keys(own: Path, named: list[Path] | None, folders: set[Path]) -> dict[str, list[bytes]]:
+    """Keys by pole; those beside the site file only where this user may read them, and those that took their place over
+    the wire, which an agent keeps in its data folder."""
+    found: dict[str, list[bytes]] = {}
+    for path in named if named is not None else [own] if os.access(own, os.R_OK) else []:
+        given = read_keys(path, list(read_key_file(path)))
+        later = [kept for folder in folders for kept in read_kept(folder, given)[0].items()]
+        for pole, key in given.items():
+            found.setdefault(pole, []).append(key)
+        for pole, kept in later:
+            found[pole] += [bytes.fromhex(text) for text in (kept.key, kept.next) if text]
+    return found
+
+
 def _tell_walk(walk: Walk, as_json: bool) -> None:
     steps = msgspec.to_builtins(walk.steps)
-    _tell(as_json, {"press": walk.press, "alarm": walk.alarm, "steps": steps}, walk.press or f"alarm {walk.alarm}")
+    _tell(
+        as_json, {"press": walk.press, "alarms": walk.alarms, "steps": steps}, walk.press or f"alarm {walk.alarms[0]}"
+    )
     for step in () if as_json else walk.steps:
         typer.echo(f"  {when(step.wall_ms)}  {step.words} (record {step.record} of {step.ledger})")
 

@@ -2,38 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sos_contract.errors import UserError
 from sos_contract.ledger import is_hash
+from sos_contract.site import Site
+from sos_ledger import seal
 from sos_ledger.book import Book
 from sos_ledger.chain import Chain
-from sos_ledger.findings import WITNESS, Finding
+from sos_ledger.findings import SEAL, WITNESS, Finding
 from sos_ledger.inbox import Inbox
+from sos_ledger.outbox import Outbox
+from sos_ledger.witness import claims, contradicted, unlike
 
 INBOX_FILE = "inbox.sqlite"
-FILES = (INBOX_FILE,)
+OUTBOX_FILE = "outbox.db"
+FILES = (INBOX_FILE, OUTBOX_FILE)
 
 
 class Ledgers:
-    """The ledgers at hand."""
+    """The ledgers at hand. ``site`` tells where poles stand; ``keys``: of each pole, its key and earlier ones."""
 
-    def __init__(self, books: Sequence[Book]) -> None:
+    def __init__(self, books: Sequence[Book], site: Site, keys: Mapping[str, Sequence[bytes]]) -> None:
         self.inboxes = [Inbox(book) for book in books if book.path.name == INBOX_FILE]
+        self.outboxes = [Outbox(book) for book in books if book.path.name == OUTBOX_FILE]
+        self._all: list[Inbox | Outbox] = [*self.inboxes, *self.outboxes]
+        self.keys = keys
+        self.own_buttons = {point.button.id for point in site.point if point.button}
+        self._points = {pole.id: point.id for point in site.point for pole in point.poles()}
+        self._points |= {point.button.id: point.id for point in site.point if point.button}
+
+    def point_of(self, pole: str) -> str:
+        """The point of that pole; of a pole that the site file does not know, a word for that."""
+        return self._points.get(pole, "(unknown to the site file)")
 
     @property
     def chains(self) -> list[Chain]:
-        return [inbox.chain for inbox in self.inboxes]
+        return [one.chain for one in self._all]
 
     def findings(self, heads: Sequence[str] = ()) -> Iterator[Finding]:
         """Everything that is wrong. ``heads`` were written down earlier: NUMBER:HASH or HASH."""
         for chain in self.chains:
             yield from chain.findings()
-        for inbox in self.inboxes:
-            yield from inbox.findings()
+        for one in self._all:
+            yield from one.findings()
+        yield from contradicted(list(claims(self.inboxes, self.outboxes)), self.chains)
+        yield from unlike(self.inboxes, self.outboxes)
+        yield from self._seals()
         for head in heads:
             yield from self._head(head)
+
+    def _seals(self) -> Iterator[Finding]:
+        for outbox in self.outboxes:
+            for held in outbox.presses.values():
+                if held.press.partition("/")[0] not in self.own_buttons:
+                    state, why = seal.check(held.body, self.keys)
+                    if state == seal.BAD:
+                        yield Finding(SEAL, outbox.chain.where, held.record.number, f"(press {held.press}): {why}")
+
+    def unchecked(self) -> list[str]:
+        """Names of ledgers that those at hand remember records of, and that are not here."""
+        here = {name for chain in self.chains for name in chain.names}
+        return sorted({claim.name for claim in claims(self.inboxes, self.outboxes)} - here)
 
     def _head(self, head: str) -> Iterator[Finding]:
         number, _, hashed = head.rpartition(":")
@@ -50,13 +81,22 @@ def find_books(folders: Sequence[Path], files: Sequence[str]) -> list[Path]:
     """The databases in ``folders``; a folder without one is the user's mistake."""
     found: list[Path] = []
     for folder in folders:
-        here = [folder / name for name in files if (folder / name).exists()]
+        here = books_in(folder, files)
         if not here:
             raise UserError(
                 f"{folder}: holds neither {' nor '.join(files)}; name the data folder of a station or an agent"
             )
         found += [path for path in here if path not in found]
     return found
+
+
+def books_in(folder: Path, files: Sequence[str]) -> list[Path]:
+    """The databases that lie in ``folder``; none if there is no such folder. Raises UserError if it cannot be read."""
+    try:
+        return [folder / name for name in files if (folder / name).exists()]
+    except OSError as error:
+        who = "run this as the user whose program it is, or with sudo"
+        raise UserError(f"{folder}: cannot be looked into ({error.strerror}); {who}") from None
 
 
 def check_head(head: str) -> str:

@@ -32,6 +32,11 @@ class AgentLink(Link):
         self._pending: Talk | None = None  # welcomed, but not yet heard in
         self._welcome_due = False
 
+    @property
+    def nonces(self) -> bytes:
+        """Of the session, both ends': with the pole's key they tell what its frames were sealed with."""
+        return self._talk.nonces if self._talk else b""
+
     def _hear_call(self, _event: str, frame: Frame, now: int) -> str:
         hello = open_hello(frame, self._hello_seal)
         if hello is None:

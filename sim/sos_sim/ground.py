@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
+from sos_ledger.book import Book
+from sos_ledger.inbox import Inbox
+from sos_ledger.outbox import Outbox
+from sos_ledger.verify import INBOX_FILE, OUTBOX_FILE
 from sos_sim.checkers import Town
 from sos_sim.world.zone import Zone
 
@@ -61,6 +66,17 @@ class ZoneGround:
             if lamp.look != "in_service":
                 words.append(f"{pole} says {lamp.look or 'nothing'}, of {lamp.identity_of_lamp() or 'no press'}")
         return words
+
+    def ledgers(self) -> Iterator[tuple[str, str]]:
+        """See Ground."""
+        inbox, agents = self._zone.station.disk.file, self._zone.agents.values()
+        outboxes = [(agent.part, agent.disk.file) for agent in agents if agent.disk.file is not None]
+        read: list[tuple[str, Inbox | Outbox]] = []
+        if inbox is not None:
+            read.append(("station", Inbox(Book(Path(INBOX_FILE), inbox))))
+        read += [(part, Outbox(Book(Path(OUTBOX_FILE), file))) for part, file in outboxes]
+        for part, one in read:
+            yield from ((part, str(found)) for found in (*one.chain.findings(), *one.findings()))
 
     def cores(self) -> Iterator[tuple[str, object]]:
         """See Ground."""

@@ -12,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.agent.outbox_kit import Bench, notice, press, small_reserve
 
 from sos_agent.core import effects, events
 from sos_agent.edge.outbox import Outbox
 from sos_agent.edge.reserve import PIECE_BYTES, Reserve
+from sos_agent.edge.tables import VERSION
 from sos_contract.errors import SafezoneError
 from sos_edge.lock import LockedError
 
@@ -80,7 +82,7 @@ def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(tmp_path: Path, dam
 def test_an_outbox_of_a_newer_release_is_moved_aside_not_misread(tmp_path: Path) -> None:
     Bench(tmp_path).outbox.close()
     with sqlite3.connect(tmp_path / "outbox.db") as database:
-        database.execute("PRAGMA user_version=2")
+        database.execute(f"PRAGMA user_version={VERSION + 1}")
     database.close()
     assert Bench(tmp_path).outbox.contents.damaged
 
@@ -195,7 +197,11 @@ def test_a_hundred_thousand_alarms_fit_into_the_room_reserved_for_them(tmp_path:
     bench = Bench(tmp_path)
     for start in range(0, count, 5000):
         for number in range(start, start + 5000):
-            bench.outbox.carry_out(press(2**31 + number, pole="chantharothai-north-1", at_ms=2**44 + number))
+            alarm = press(2**31 + number, pole="chantharothai-north-1", at_ms=2**44 + number)
+            # As they come from a pole: a frame of a press has 65 bytes, a session's nonces 32.
+            bench.outbox.carry_out(
+                msgspec.structs.replace(alarm, sealed=effects.Sealed(bytes(32), bytes(65)), wall_ms=2**41)
+            )
         bench.wait(5000)
     bench.outbox.close()
     assert (tmp_path / "outbox.db").stat().st_size / count <= BYTES_AN_ALARM

@@ -62,7 +62,7 @@ def test_disk_and_memory_answer_alike_and_keep_the_same(todo: list[effects.Store
         answers = [answer for effect in [*first, *todo] if (answer := twin.do(effect)) is not None]
         for effect in [*first, *todo]:
             bench.outbox.carry_out(effect)
-        assert bench.wait(len(answers)) == answers
+        assert [unrecorded(answer) for answer in bench.wait(len(answers))] == answers
         assert bench.outbox.close()
         again = Bench(Path(folder))
         kept = again.outbox.contents
@@ -70,9 +70,18 @@ def test_disk_and_memory_answer_alike_and_keep_the_same(todo: list[effects.Store
         assert _sorted(replace(kept, outbox=twin.outbox)) == _sorted(twin.contents())
 
 
+def unrecorded(answer: events.Event) -> events.Event:
+    """Without the ledger's records: each ledger has a name of its own, which its hashes show."""
+    if isinstance(answer, events.Stored):
+        return replace(answer, row=replace(answer.row, record=None))
+    if isinstance(answer, events.WaitingFetched):
+        return replace(answer, rows=tuple(replace(row, record=None) for row in answer.rows))
+    return answer
+
+
 def _sorted(contents: events.Contents) -> events.Contents:
     return replace(
         contents,
-        newest=tuple(sorted(contents.newest, key=lambda row: row.id.pole)),
+        newest=tuple(sorted((replace(row, record=None) for row in contents.newest), key=lambda row: row.id.pole)),
         boots=tuple(sorted(contents.boots, key=lambda boot: (boot.pole, boot.incarnation, boot.boot))),
     )

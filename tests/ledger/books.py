@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.station.world import WALL_MS, World, alarm
 
+from sos_contract.site import find_site, read_site
 from sos_ledger.book import open_book
 from sos_ledger.findings import Finding
 from sos_ledger.verify import Ledgers
 from sos_station.edge import writes
 from sos_station.edge.schema import SCHEMA, VERSION
 
+SITE = read_site(find_site("betong"))
 DAY_MS = 24 * 3_600_000
 
 
@@ -42,17 +45,22 @@ def lived_station(folder: Path) -> World:
     return world
 
 
-def verify(*folders: Path, heads: tuple[str, ...] = ()) -> list[Finding]:
+def verify(
+    *folders: Path, heads: tuple[str, ...] = (), keys: Mapping[str, Sequence[bytes]] = MappingProxyType({})
+) -> list[Finding]:
     with ExitStack() as opened:
         files = [
             path for folder in folders for path in (folder / "inbox.sqlite", folder / "outbox.db") if path.exists()
         ]
-        return list(Ledgers([opened.enter_context(open_book(path)) for path in files]).findings(heads))
+        books = [opened.enter_context(open_book(path)) for path in files]
+        return list(Ledgers(books, SITE, keys).findings(heads))
 
 
-def words(*folders: Path, heads: tuple[str, ...] = ()) -> list[str]:
+def words(
+    *folders: Path, heads: tuple[str, ...] = (), keys: Mapping[str, Sequence[bytes]] = MappingProxyType({})
+) -> list[str]:
     """Each finding as fault, record and words."""
-    return [f"{one.fault} {one.record} {one.words}" for one in verify(*folders, heads=heads)]
+    return [f"{one.fault} {one.record} {one.words}" for one in verify(*folders, heads=heads, keys=keys)]
 
 
 def rehash(disk: sqlite3.Connection, first: int) -> None:

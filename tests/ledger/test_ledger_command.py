@@ -6,6 +6,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.ledger.books import edit, lived_station
 
@@ -42,7 +43,7 @@ def test_a_pole_names_all_its_presses_and_json_is_one_object_a_line(
     code, said = _run(capsys, "verify", "--json", "--data", tmp_path, "merlin-1")
     assert code == 1
     lines = [json.loads(line) for line in said.splitlines()]
-    assert [line["alarm"] for line in lines if "press" in line] == [1, 2]
+    assert [line["alarms"] for line in lines if "press" in line] == [[1], [2]]
     assert [step["what"] for step in lines[0]["steps"]] == ["received", "accepted", "dispatched", "closed"]
     assert [line["finding"]["fault"] for line in lines if "finding" in line] == ["row"]
     assert lines[-1] == {"ledgers": 1, "findings": 1}
@@ -108,3 +109,19 @@ def test_a_ledger_that_was_emptied_has_no_head(tmp_path: Path, capsys: pytest.Ca
     edit(tmp_path, "DELETE FROM ledger")
     code, told = _run(capsys, "head", "--data", tmp_path)
     assert code == 1 and "the ledger is empty" in told
+
+
+def test_a_key_that_came_over_the_wire_is_found_in_the_agents_folder(tmp_path: Path) -> None:
+    from sos_agent.edge.keys import FILE_NAME, Kept
+    from sos_ledger.cli import _keys
+    from sos_wire.wrap import fingerprint
+
+    old, new = (bytes(range(start, start + 32)) for start in (0, 50))
+    path = tmp_path / "poles.toml"
+    path.write_text(f'[poles]\nmerlin-1 = "{old.hex()}"\n')
+    path.chmod(0o600)
+    kept = {"merlin-1": Kept(fingerprint(old), new.hex())}
+    (tmp_path / FILE_NAME).write_bytes(msgspec.json.encode(kept))
+    assert _keys(path, None, {tmp_path}) == {"merlin-1": [old, new]}
+    assert _keys(path, [path, path], set()) == {"merlin-1": [old, old]}
+    assert _keys(tmp_path / "none", None, {tmp_path}) == {}

@@ -31,6 +31,7 @@ class Ground:
     where: dict[str, list[str]] = field(default_factory=dict)
     unwell: list[str] = field(default_factory=list)
     core: dict[str, object] = field(default_factory=dict)
+    unsound: list[tuple[str, str]] = field(default_factory=list)
 
     def blind_ms(self, pole: str) -> int:
         return self.blind
@@ -43,6 +44,9 @@ class Ground:
 
     def unsettled(self) -> list[str]:
         return self.unwell
+
+    def ledgers(self) -> Iterator[tuple[str, str]]:
+        yield from self.unsound
 
     def cores(self) -> Iterator[tuple[str, object]]:
         yield from self.core.items()

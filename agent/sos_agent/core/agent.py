@@ -59,6 +59,7 @@ class Agent:
             todo = [event]
         context = self._run.context
         context.now_ms = now_ms
+        context.wall_ms = 0 if self._run.uptime.quality == "unset" else self._run.uptime.wall_ms()
         context.effects = []
         for one in todo:
             self._run.handle(one)
@@ -240,7 +241,7 @@ class _Run:
             return
         self._purge_ms = self.context.now_ms + PURGE_MS
         if self.uptime.quality != "unset":
-            self.context.emit(PurgeReceipted(self.uptime.wall_ms() - KEEP_RECEIPTED_MS))
+            self.context.emit(PurgeReceipted(self.uptime.wall_ms() - KEEP_RECEIPTED_MS, self.uptime.wall_ms()))
 
     # -- the outbox -----------------------------------------------------------------------------------------------
 
@@ -330,7 +331,7 @@ class _Run:
         receipt = self._read(event, Receipt)
         if receipt is None or not self._same_inbox(receipt.inbox):
             return
-        for identity in self.courier.receipt(receipt.alarms):
+        for identity in self.courier.receipt(receipt.alarms, receipt.inbox, receipt.record):
             self.answers.say(identity, "received")
         self.courier.refused(receipt.refused)
         if receipt.outbox == self.context.outbox:
@@ -340,7 +341,8 @@ class _Run:
         progress = self._read(event, Progress)
         if progress is None or not self._same_inbox(progress.inbox):
             return
-        for identity in self.courier.receipt(tuple(self.progress.progress(progress))):
+        receipted = tuple(self.progress.progress(progress))
+        for identity in self.courier.receipt(receipted, progress.inbox, progress.record):
             self.answers.say(identity, "received")
         self.progress.store()
 

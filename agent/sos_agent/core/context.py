@@ -29,6 +29,7 @@ class Context:
         self.session = self.random.take(8).hex()  # of this run of the program
         self.started_ms = now_ms
         self.now_ms = now_ms
+        self.wall_ms = 0  # wall time of this call; 0 while no clock can be trusted
         self.connection = ""  # session of the broker connection that is up, or empty
         self.effects: list[Effect] = []
         # what peers sent that was refused, and what went wrong and was mended, by reason

@@ -12,7 +12,7 @@ from sos_agent.core.effects import FetchWaiting, MarkReceipted
 from sos_agent.core.events import AlarmRow, MadeWaiting, Receipted, WaitingFetched
 from sos_agent.core.lane import Lane
 from sos_agent.core.uptime import Uptime
-from sos_contract.payloads import Alarm, Identity
+from sos_contract.payloads import Alarm, Entry, Identity
 
 IN_FLIGHT_MOST = 64  # both lanes together; a station that commits a group in 10 ms then takes thousands a second
 # What stays free for the live lane: a new press never waits for a slot, and queues behind 48 alarms at most.
@@ -59,8 +59,11 @@ class Courier:
             self._drop(self._live, oldest)
             self._rescan(oldest)
 
-    def receipt(self, ids: tuple[Identity, ...]) -> list[Identity]:
-        """The station has these: those that this run published and that wait still. Others are counted and left."""
+    def receipt(self, ids: tuple[Identity, ...], inbox: str, record: Entry | None) -> list[Identity]:
+        """The station has these: those that this run published and that wait still. Others are counted and left.
+
+        ``inbox`` and ``record``: of the station that says so.
+        """
         taken: list[Identity] = []
         for identity in ids:
             row = self._sent(identity)
@@ -73,7 +76,8 @@ class Courier:
             self._marking[identity] = row
             taken.append(identity)
         if taken:
-            self._context.emit(MarkReceipted(tuple(taken), self._context.timebase, self._context.now_ms))
+            now = self._context.timebase, self._context.now_ms
+            self._context.emit(MarkReceipted(tuple(taken), *now, inbox, record, self._context.wall_ms))
         return taken
 
     def refused(self, refused: tuple[tuple[Identity, str], ...]) -> None:
@@ -200,6 +204,8 @@ class Courier:
             sent_wall_ms=self._uptime.wall_ms(),
             clock=quality,
             agent=self._context.session,
+            outbox=self._context.outbox,
+            record=row.record,
         )
 
     def _sent(self, identity: Identity) -> int | None:

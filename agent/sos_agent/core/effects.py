@@ -2,7 +2,9 @@
 
 A crash may fall between any two. Effects on the outbox complete as the event named in their docstring, or as
 ``StoreFailed`` with the effect itself; they are carried out first in, first out, and those that wait share one commit.
-``*_ms`` without ``wall`` are milliseconds of the time base of ``now_ms`` (see ``events.Started``).
+``*_ms`` without ``wall`` are milliseconds of the time base of ``now_ms`` (see ``events.Started``). What changes alarms
+is written into the outbox's ledger in the same commit: ``wall_ms`` is the time of its record (0: not known), ``inbox``
+and ``record`` what the station told of its own ledger with it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sos_contract.payloads import Detail, Identity, Quality
+from sos_contract.payloads import Detail, Entry, Identity, Quality
 
 
 class OpenPort(Struct, frozen=True):
@@ -34,6 +36,13 @@ class WriteBytes(Struct, frozen=True):
     data: bytes
 
 
+class Sealed(Struct, frozen=True):
+    """What proves a press to whoever has that pole's key: the frame as the pole sealed it, and its session's nonces."""
+
+    nonces: bytes
+    frame: bytes
+
+
 class StoreAlarm(Struct, frozen=True):
     """Commit one press. Completes as ``Stored`` once it would survive a power cut.
 
@@ -49,6 +58,8 @@ class StoreAlarm(Struct, frozen=True):
     repeats: int
     timebase: str
     pressed_ms: int | None
+    sealed: Sealed | None = None
+    wall_ms: int = 0
 
 
 class MarkReceipted(Struct, frozen=True):
@@ -60,18 +71,26 @@ class MarkReceipted(Struct, frozen=True):
     ids: tuple[Identity, ...]
     timebase: str
     at_ms: int
+    inbox: str = ""
+    record: Entry | None = None
+    wall_ms: int = 0
 
 
 class MarkWaiting(Struct, frozen=True):
     """The station's inbox lacks these: those that are receipted wait again (their stage stays). -> ``MadeWaiting``."""
 
     ids: tuple[Identity, ...]
+    inbox: str = ""
+    wall_ms: int = 0
 
 
 class StoreProgress(Struct, frozen=True):
     """Move stages forward, never back, of rows that are receipted. Completes as ``ProgressStored``."""
 
     stages: tuple[tuple[Identity, str], ...]
+    inbox: str = ""
+    record: Entry | None = None
+    wall_ms: int = 0
 
 
 class StoreNotice(Struct, frozen=True):
@@ -147,6 +166,7 @@ class PurgeReceipted(Struct, frozen=True):
     """Delete alarms receipted before that wall time (rows whose time base has no wall time stay). -> ``Purged``."""
 
     before_wall_ms: int
+    wall_ms: int = 0
 
 
 class StoreKeys(Struct, frozen=True):

@@ -24,7 +24,7 @@ from sos_agent.core.effects import (
     StoreNotice,
     StoreProgress,
 )
-from sos_contract.payloads import Detail, Identity, Quality
+from sos_contract.payloads import Detail, Entry, Identity, Quality
 
 
 class PoleConfig(Struct, frozen=True):
@@ -74,6 +74,7 @@ class AlarmRow(Struct, frozen=True):
     pressed_wall_ms: int | None
     quality: Quality
     stage: str
+    record: Entry | None = None  # of the ledger: that of the press
 
 
 class NoticeRow(Struct, frozen=True):

@@ -52,7 +52,7 @@ class Intake:
         pole = message.pole
         said = messages.unpack(message.payload)
         if isinstance(said, messages.Press):
-            self._press(pole, said, message.lane == LIVE)
+            self._press(pole, said, message)
         elif isinstance(said, messages.Detail):
             identity = Identity(pole, f"{said.incarnation:016x}", said.boot, said.press)
             self._notices.add(pole, "press_detail", on=True, detail=Detail(id=identity, held_ms=said.held_ms))
@@ -61,10 +61,11 @@ class Intake:
         else:
             self._context.counts["message_unknown"] += 1
 
-    def _press(self, pole: str, press: messages.Press, live: bool) -> None:
+    def _press(self, pole: str, press: messages.Press, message: Delivered) -> None:
         identity = Identity(pole, f"{press.incarnation:016x}", press.boot, press.press)
         timebase, pressed_ms = self._uptime.time_of(pole, identity.incarnation, press.boot, press.pressed_at_ms)
         content = (identity, press.kind, press.pressed_at_ms, press.repeats)
+        live = message.lane == LIVE
         if content in self._storing:
             self._storing[content] |= live
             return
@@ -72,7 +73,7 @@ class Intake:
             self._context.counts["intake_full"] += 1
             return
         self._storing[content] = live
-        self._context.emit(StoreAlarm(*content, timebase, pressed_ms))
+        self._context.emit(StoreAlarm(*content, timebase, pressed_ms, message.sealed, self._context.wall_ms))
 
     def stored(self, event: Stored) -> None:
         """On disk: now, and only now, the pole is told."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from sos_agent.core.context import Context
-from sos_agent.core.effects import WriteBytes
+from sos_agent.core.effects import Sealed, WriteBytes
 from sos_agent.core.events import PoleConfig
 from sos_agent.core.ports import Port, Ports, Seat
 from sos_agent.core.uptime import Uptime
@@ -32,17 +32,19 @@ CALM_MS = 150
 OLD_IN_FLIGHT = 1
 # A greeting without an answer is said again unchanged. One that a bad cable spoilt fits no key either, but comes once.
 SAME_GREETINGS = 3
+ARRIVED_MOST = 2 * WINDOW  # messages that wait until it is settled on which port their pole is
 FRAMES_AT_ONCE = 16  # two full windows and what goes with them; more come with the next turn
 
 Press = tuple[str, int, int]  # incarnation, boot, press: an identity within one pole
 
 
 class Delivered(Struct, frozen=True):
-    """A message of a pole, in order, once. ``lane``: 0 live, 1 backlog."""
+    """A message of a pole, in order, once. ``lane``: 0 live, 1 backlog; ``sealed``: the frame that it came in."""
 
     pole: str
     lane: int
     payload: bytes
+    sealed: Sealed
 
 
 class Beat(Struct, frozen=True):
@@ -88,6 +90,7 @@ class PoleEnd:
     commands: list[bytes] = field(default_factory=list)
     due_ms: int = 0
     opened: int = 0  # sessions that were reported
+    arrived: list[Delivered] = field(default_factory=list)  # to be delivered
     up: bool = False  # as reported
     heard_ms: int | None = None
     spoken_ms: int = 0
@@ -231,11 +234,16 @@ class Lines:
         """Give the pole's link a frame, or that of the key on trial what the other one refuses: whether one of them
         took it, and whether it was a genuine one of its session."""
         end.due_ms = self._context.now_ms
-        if not _received(end.link, frame, self._context.now_ms):
+        if len(end.arrived) >= ARRIVED_MOST:
+            return False, False
+        took = _received(end.link, frame, self._context.now_ms)
+        _collect(end, frame)
+        if not took:
             if end.trial is None or not _received(end.trial, frame, self._context.now_ms):
                 return False, False
             if end.trial.up:
                 end.link, end.key, end.trial, end.trial_key, end.opened = end.trial, end.trial_key, None, b"", 0
+                _collect(end, frame)
                 self.happenings.append(Changed(end.config.id))
         link = end.link
         if frame.kind == HELLO or not link.up:
@@ -254,9 +262,10 @@ class Lines:
             end.commands.clear()
             end.trial_due = end.trial is not None
             self.happenings.append(Opened(pole))
-        for lane, payload, _ in link.take():
+        for message in end.arrived:
             self._note_crowd(end)
-            self.happenings.append(Delivered(pole, lane, payload))
+            self.happenings.append(message)
+        end.arrived.clear()
         if link.peer_status is not None:
             self.happenings.append(Beat(pole, link.peer_status))
 
@@ -338,6 +347,16 @@ def _received(link: AgentLink, frame: Frame, now_ms: int) -> bool:
     refused = link.refused
     link.receive(frame, now_ms & TICKS_MASK)
     return link.refused == refused
+
+
+def _collect(end: PoleEnd, frame: Frame) -> None:
+    """Messages that the link has taken. A frame carries one at most: what is there now came with this one."""
+    link = end.link
+    if end.arrived and end.arrived[0].sealed.nonces != link.nonces:
+        end.arrived.clear()  # with its session it is over; the pole offers again what it holds
+    for lane, payload, _ in link.take():
+        sealed = Sealed(link.nonces, frame.signed + frame.tag)
+        end.arrived.append(Delivered(end.config.id, lane, payload, sealed))
 
 
 def _keys(end: PoleEnd) -> list[bytes]:

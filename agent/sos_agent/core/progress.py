@@ -105,7 +105,7 @@ class ProgressSync:
         self._asked: set[Identity] = set()
         self._lamps: tuple[str, ...] = ()  # poles to ask for with the next page
         self._due_ms = context.now_ms
-        self._pending: tuple[tuple[Identity, str], ...] = ()  # between ``progress`` and ``store``
+        self._pending: StoreProgress | None = None  # between ``progress`` and ``store``
 
     def begin_round(self, *, sweep: bool = False) -> None:
         """The station came (back), or its inbox is another one: do not wait for the 30 s."""
@@ -150,10 +150,11 @@ class ProgressSync:
         self._context.counts["missing_unasked"] += len(progress.missing) - len(missing)
         if missing:
             self._context.log("warning", "the station lacks alarms; offering them again", count=len(missing))
-            self._context.emit(MarkWaiting(tuple(missing)))
+            self._context.emit(MarkWaiting(tuple(missing), progress.inbox, self._context.wall_ms))
         self._asked.difference_update(identity for identity, _ in progress.stages)
         self._asked.difference_update(missing)
-        self._pending = tuple(moved)
+        told = (tuple(moved), progress.inbox, progress.record, self._context.wall_ms)
+        self._pending = StoreProgress(*told) if moved else None
         if self.state == "asking" and not self._asked:
             self._step("answered")
         return receipts
@@ -161,8 +162,8 @@ class ProgressSync:
     def store(self) -> None:
         """Put the stages of the last ``progress`` on disk, after the receipts that it implied."""
         if self._pending:
-            self._context.emit(StoreProgress(self._pending))
-        self._pending = ()
+            self._context.emit(self._pending)
+        self._pending = None
 
     def failed(self, effect: MarkWaiting | StoreProgress) -> None:
         """Not on disk: asked again with the next round, all of it where something was missing."""

@@ -53,7 +53,9 @@ class Outbox:
         self.path = folder / FILE_NAME
         incarnation = secrets.token_hex(8)
         verify = partial(tables.load, fresh_incarnation=incarnation, damaged="")
-        database = open_database(self.path, tables.SCHEMA, version=tables.VERSION, verify=verify)
+        database = open_database(
+            self.path, tables.SCHEMA, version=tables.VERSION, upgrades=tables.UPGRADES, verify=verify
+        )
         self._log = log
         self._deliver = deliver
         self._broken = broken

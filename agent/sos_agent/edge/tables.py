@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 
 from sos_agent.core import effects, events
-from sos_contract.payloads import Detail, Identity
+from sos_contract.ledger import BEGAN, PRESS, RECEIPTED, WAITING, witnessed
+from sos_contract.ledger import STAGES as LEDGER_STAGES
+from sos_contract.payloads import Detail, Entry, Identity
 from sos_contract.stages import CLOSED, HELD, RECEIVED, rank
+from sos_edge import ledger
 from sos_wire.messages import STAGES
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE timebase (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, wall_at_zero_ms INTEGER, quality TEXT NOT NULL DEFAULT 'unset'
@@ -24,6 +27,7 @@ CREATE TABLE alarm (
     clash INTEGER NOT NULL, kind TEXT NOT NULL, pressed_at_ms INTEGER NOT NULL, repeats INTEGER NOT NULL,
     timebase INTEGER NOT NULL REFERENCES timebase (id), pressed_ms INTEGER,
     stage INTEGER NOT NULL, receipt_timebase INTEGER REFERENCES timebase (id), receipted_ms INTEGER,
+    record INTEGER NOT NULL,
     UNIQUE (pole, incarnation, boot, press, clash)
 );
 CREATE INDEX alarm_waiting ON alarm (row) WHERE receipted_ms IS NULL;
@@ -38,8 +42,10 @@ CREATE TABLE boot (
     number INTEGER PRIMARY KEY, pole TEXT NOT NULL, incarnation TEXT NOT NULL, boot INTEGER NOT NULL,
     timebase INTEGER NOT NULL REFERENCES timebase (id), zero_ms INTEGER NOT NULL, UNIQUE (pole, incarnation, boot)
 );
-"""
-VERSION = 1
+{ledger.SCHEMA}"""
+VERSION = 2
+# `record` of an alarm is the number of the ledger's record of the press; 0: from before there was a ledger.
+UPGRADES = {1: f"ALTER TABLE alarm ADD COLUMN record INTEGER NOT NULL DEFAULT 0;\n{ledger.SCHEMA}"}
 
 # A boot a minute for an hour of a pole that restarts without end; older boots' presses then have an unknown age.
 BOOTS_A_POLE = 64
@@ -48,13 +54,15 @@ MAX_NOTICES = 100_000
 # Rows deleted in one commit, so that no press waits behind a long one; the rest goes with the next purge.
 MAX_PURGED = 5_000
 
+MAX_NAME = 64  # of an inbox: 16 characters, unless a station is not ours
+
 _RECEIVED_RANK, _CLOSED_RANK = rank(RECEIVED), rank(CLOSED)
 _detail_decoder = msgspec.json.Decoder(Detail)
 
 _ALARM = """
 SELECT a.row, a.pole, a.incarnation, a.boot, a.press, a.clash, a.kind, a.pressed_at_ms, a.repeats, t.name,
-       a.pressed_ms, t.wall_at_zero_ms, t.quality, a.stage
-FROM alarm a JOIN timebase t ON t.id = a.timebase
+       a.pressed_ms, t.wall_at_zero_ms, t.quality, a.stage, l.number, l.hash
+FROM alarm a JOIN timebase t ON t.id = a.timebase LEFT JOIN ledger l ON l.number = a.record
 """
 _BY_ID = "pole = ? AND incarnation = ? AND boot = ? AND press = ? AND clash = ?"
 
@@ -68,7 +76,8 @@ def _key(identity: Identity) -> tuple[str, str, int, int, int]:
 
 
 def _alarm_row(found: tuple[Any, ...]) -> events.AlarmRow:
-    row, pole, incarnation, boot, press, clash, kind, at_ms, repeats, timebase, pressed_ms, zero, quality, stage = found
+    row, pole, incarnation, boot, press, clash, kind, at_ms, repeats, timebase, pressed_ms, zero, quality = found[:13]
+    stage, number, hashed = found[13:]
     return events.AlarmRow(
         row=row,
         id=Identity(pole=pole, incarnation=incarnation, boot=boot, press=press, clash=clash),
@@ -80,6 +89,7 @@ def _alarm_row(found: tuple[Any, ...]) -> events.AlarmRow:
         pressed_wall_ms=None if zero is None or pressed_ms is None else zero + pressed_ms,
         quality=quality,
         stage=STAGES[stage],
+        record=None if number is None else Entry(number, hashed.hex()),
     )
 
 
@@ -102,11 +112,33 @@ def store_alarm(db: sqlite3.Connection, effect: effects.StoreAlarm) -> events.St
         clash = row.id.clash + 1
     identity = replace_clash(effect.id, clash)
     timebase = _timebase(db, effect.timebase)
-    values = (*_key(identity), *content, timebase, effect.pressed_ms, rank(HELD))
-    columns = "pole, incarnation, boot, press, clash, kind, pressed_at_ms, repeats, timebase, pressed_ms, stage"
-    number = db.execute(f"INSERT INTO alarm ({columns}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", values).lastrowid
+    number = db.execute("SELECT coalesce(max(row), 0) + 1 FROM alarm").fetchone()[0]
+    record = ledger.append(db, effect.wall_ms, PRESS, _record_of_press(effect, number, identity, timebase))
+    values = (number, *_key(identity), *content, timebase, effect.pressed_ms, rank(HELD), record.number)
+    columns = "row, pole, incarnation, boot, press, clash, kind, pressed_at_ms, repeats, timebase, pressed_ms, stage"
+    db.execute(f"INSERT INTO alarm ({columns}, record) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)", values)
     stored = _alarm_row(db.execute(_ALARM + "WHERE a.row = ?", (number,)).fetchone())
     return events.Stored(effect, "clash" if clash else "new", stored)
+
+
+def _record_of_press(effect: effects.StoreAlarm, row: int, identity: Identity, timebase: int) -> dict[str, Any]:
+    sealed = effect.sealed
+    return {
+        "row": row, "press": str(identity), "kind": effect.kind, "pressed_at_ms": effect.pressed_at_ms,
+        "repeats": effect.repeats, "timebase": timebase, "pressed_ms": effect.pressed_ms,
+        "nonces": sealed.nonces if sealed else None, "frame": sealed.frame if sealed else None,
+    }  # fmt: skip
+
+
+def _rows(db: sqlite3.Connection, identities: Iterable[Identity]) -> list[int]:
+    """Row numbers of alarms that are there."""
+    query = f"SELECT row FROM alarm WHERE {_BY_ID}"
+    return [db.execute(query, _key(one)).fetchone()[0] for one in identities]
+
+
+def _told_by(effect: effects.MarkReceipted | effects.StoreProgress) -> dict[str, Any]:
+    """What a record says of the station that told it."""
+    return {"inbox": effect.inbox[:MAX_NAME], "inbox_record": witnessed(effect.record)}
 
 
 def replace_clash(identity: Identity, clash: int) -> Identity:
@@ -122,12 +154,16 @@ def mark_receipted(db: sqlite3.Connection, effect: effects.MarkReceipted) -> eve
     )
     marks = (timebase, effect.at_ms, _RECEIVED_RANK)
     changed = [one for one in effect.ids if db.execute(query, (*marks, *_key(one))).rowcount]
+    if changed:
+        ledger.append(db, effect.wall_ms, RECEIPTED, {"rows": _rows(db, changed), **_told_by(effect)})
     return events.Receipted(effect, tuple(changed))
 
 
 def mark_waiting(db: sqlite3.Connection, effect: effects.MarkWaiting) -> events.MadeWaiting:
     query = f"UPDATE alarm SET receipt_timebase = NULL, receipted_ms = NULL WHERE {_BY_ID} AND receipted_ms IS NOT NULL"
     changed = [one for one in effect.ids if db.execute(query, _key(one)).rowcount]
+    if changed:
+        ledger.append(db, effect.wall_ms, WAITING, {"rows": _rows(db, changed), "inbox": effect.inbox[:MAX_NAME]})
     return events.MadeWaiting(effect, tuple(changed))
 
 
@@ -138,6 +174,9 @@ def store_progress(db: sqlite3.Connection, effect: effects.StoreProgress) -> eve
         for one, stage in effect.stages
         if db.execute(query, (rank(stage), *_key(one), rank(stage))).rowcount
     ]
+    if changed:
+        rows = zip(_rows(db, [one for one, _ in changed]), [stage for _, stage in changed], strict=True)
+        ledger.append(db, effect.wall_ms, LEDGER_STAGES, {"stages": [list(one) for one in rows], **_told_by(effect)})
     known = f"SELECT 1 FROM alarm WHERE {_BY_ID}"
     unknown = tuple(one for one in effect.stages if db.execute(known, _key(one[0])).fetchone() is None)
     return events.ProgressStored(effect, tuple(changed), unknown)
@@ -243,9 +282,19 @@ def purge_receipted(db: sqlite3.Connection, effect: effects.PurgeReceipted) -> e
     """The newest row stays whatever its age: row numbers must go on counting up."""
     query = (
         "DELETE FROM alarm WHERE row IN (SELECT a.row FROM alarm a JOIN timebase t ON t.id = a.receipt_timebase "
-        "WHERE a.receipted_ms + t.wall_at_zero_ms < ? AND a.row < (SELECT max(row) FROM alarm) LIMIT ?)"
+        "WHERE a.receipted_ms + t.wall_at_zero_ms < ? AND a.row < (SELECT max(row) FROM alarm) LIMIT ?) "
+        "RETURNING record"
     )
-    return events.Purged(effect, db.execute(query, (effect.before_wall_ms, MAX_PURGED)).rowcount)
+    records = [row[0] for row in db.execute(query, (effect.before_wall_ms, MAX_PURGED)).fetchall()]
+    count = len(records)
+    # What was told of several alarms goes when the last of them has gone: records before the oldest press that is kept.
+    oldest = db.execute("SELECT record FROM alarm WHERE record > 0 ORDER BY row LIMIT 1").fetchone()
+    if records and oldest is not None:
+        before = "SELECT number FROM ledger WHERE number < ? AND body IS NOT NULL AND kind IN (?, ?, ?) LIMIT ?"
+        told = db.execute(before, (oldest[0], RECEIPTED, WAITING, LEDGER_STAGES, MAX_PURGED))
+        records += [row[0] for row in told]
+    ledger.forget(db, effect.wall_ms, records, {"receipted_before_ms": effect.before_wall_ms})
+    return events.Purged(effect, count)
 
 
 Completion = events.Completion | None
@@ -271,6 +320,10 @@ _REFERENCES = (("alarm", "timebase"), ("alarm", "receipt_timebase"), ("notice", 
 def load(db: sqlite3.Connection, fresh_incarnation: str, damaged: str) -> events.Contents:
     """What the outbox holds; a new one gets ``fresh_incarnation``. Forgets time bases that nothing refers to."""
     db.execute("INSERT OR IGNORE INTO meta VALUES ('incarnation', ?)", (fresh_incarnation,))
+    outbox = db.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()[0]
+    if ledger.head(db) is None:
+        older = db.execute("SELECT coalesce(max(row), 0) FROM alarm").fetchone()[0]
+        ledger.append(db, 0, BEGAN, {"ledger": outbox, "older_rows": older})
     used = " UNION ".join(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL" for table, column in _REFERENCES)
     db.execute(f"DELETE FROM timebase WHERE id NOT IN ({used})")
     boots = db.execute(
@@ -278,7 +331,7 @@ def load(db: sqlite3.Connection, fresh_incarnation: str, damaged: str) -> events
         "FROM boot b JOIN timebase t ON t.id = b.timebase ORDER BY b.number"
     )
     return events.Contents(
-        outbox=db.execute("SELECT value FROM meta WHERE key = 'incarnation'").fetchone()[0],
+        outbox=outbox,
         waiting_alarms=db.execute("SELECT count(*) FROM alarm WHERE receipted_ms IS NULL").fetchone()[0],
         waiting_notices=db.execute("SELECT count(*) FROM notice").fetchone()[0],
         newest=tuple(_newest(db)),

@@ -29,6 +29,7 @@ SYNCS = 200
 PAGE = bytes(4096)
 POLE, INCARNATION = "clock-tower-1", "0123456789abcdef"
 _TIMEBASE = "bench"
+SEALED = effects.Sealed(bytes(32), bytes(65))  # as a press comes from a pole: the ledger's record of it holds both
 
 
 class Ours:
@@ -41,7 +42,7 @@ class Ours:
         self._all = asyncio.Event()
         self._failed = ""
         self._number = 0
-        # No room kept back: the reserve is another matter, and 36 MB of a test's disk.
+        # No room kept back: the reserve is another matter, and 88 MB of a test's disk.
         self.outbox = Outbox(
             folder,
             call_soon=loop.call_soon_threadsafe,
@@ -70,7 +71,7 @@ class Ours:
         self._number += 1
         identity = Identity(POLE, INCARNATION, 1, self._number)
         at_ms = self._number * 1000
-        return effects.StoreAlarm(identity, "press", at_ms, 0, _TIMEBASE, at_ms)
+        return effects.StoreAlarm(identity, "press", at_ms, 0, _TIMEBASE, at_ms, SEALED, at_ms)
 
     async def carry_out(self, alarms: Sequence[effects.StoreAlarm]) -> None:
         """These, waiting together; all are new."""
@@ -88,7 +89,7 @@ class Bare:
 
     _INSERT = (
         "INSERT INTO alarm (pole, incarnation, boot, press, clash, kind, pressed_at_ms, repeats, timebase, pressed_ms, "
-        "stage) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
+        "stage, record) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
     )
 
     def __init__(self, folder: Path) -> None:
@@ -108,7 +109,7 @@ class Bare:
         for _ in range(group):
             self._number += 1
             at_ms = self._number * 1000
-            row = (POLE, INCARNATION, 1, self._number, 0, "press", at_ms, 0, 1, at_ms, 1)
+            row = (POLE, INCARNATION, 1, self._number, 0, "press", at_ms, 0, 1, at_ms, 1, 0)
             self.connection.execute(self._INSERT, row)
         self.connection.execute("COMMIT")
 

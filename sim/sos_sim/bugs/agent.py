@@ -13,9 +13,10 @@ from sos_agent.core.agent import _Run
 from sos_agent.core.context import Context
 from sos_agent.core.courier import Courier
 from sos_agent.core.intake import Intake
+from sos_agent.core.lines import Delivered
 from sos_agent.core.uptime import Uptime
 from sos_agent.edge import tables
-from sos_contract.payloads import Alarm, Identity, decode
+from sos_contract.payloads import Alarm, Entry, Identity, decode
 from sos_sim.bugs.plant import Bug, Swap, wherever, without_unique_index
 from sos_sim.world.disk import DiskWriter
 from sos_station.core.events import Message
@@ -30,9 +31,9 @@ CHECKPOINT_US = 2_000_000  # as sos_edge.sqlite.QUIET_S
 def _held_before_commit() -> list[Swap]:
     take = Intake._press
 
-    def hasty(self: Intake, pole: str, press: messages.Press, live: bool) -> None:
+    def hasty(self: Intake, pole: str, press: messages.Press, message: Delivered) -> None:
         self._answers.say(Identity(pole, f"{press.incarnation:016x}", press.boot, press.press), "held")
-        take(self, pole, press, live)
+        take(self, pole, press, message)
 
     return [Swap(Intake, "_press", hasty)]
 
@@ -40,10 +41,10 @@ def _held_before_commit() -> list[Swap]:
 def _identity_again() -> list[Swap]:
     take = Intake._press
 
-    def renamed(self: Intake, pole: str, press: messages.Press, live: bool) -> None:
+    def renamed(self: Intake, pole: str, press: messages.Press, message: Delivered) -> None:
         given = self.__dict__["given"] = self.__dict__.get("given", 1_000_000) + 1
         press.press = given
-        take(self, pole, press, live)
+        take(self, pole, press, message)
 
     return [Swap(Intake, "_press", renamed)]
 
@@ -131,9 +132,9 @@ def _age_lost() -> list[Swap]:
 def _receipt_covers_all() -> list[Swap]:
     receipt = Courier.receipt
 
-    def generous(self: Courier, ids: tuple[Identity, ...]) -> list[Identity]:
+    def generous(self: Courier, ids: tuple[Identity, ...], inbox: str, record: Entry | None) -> list[Identity]:
         others = [one for one in self._rows if one not in ids and self.waits(one)] if ids else []
-        return receipt(self, (*ids, *others))
+        return receipt(self, (*ids, *others), inbox, record)
 
     return [Swap(Courier, "receipt", generous)]
 

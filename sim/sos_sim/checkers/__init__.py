@@ -12,6 +12,7 @@ from sos_sim.checkers.never_made_up import NeverMadeUp
 from sos_sim.checkers.order import Order
 from sos_sim.checkers.progress import Progress
 from sos_sim.checkers.reach import Reach
+from sos_sim.checkers.records import Records
 from sos_sim.checkers.screen import Screens
 from sos_sim.checkers.supervision import Supervision
 from sos_sim.checkers.touches import Touches
@@ -35,12 +36,13 @@ class Checkers:
         self.supervision = Supervision(trace, town, self.findings, self.reach)
         self.order = Order(trace, town, self.findings, self.ledger, self.reach)
         self.memory = Memory(trace, town, ground, self.findings)
+        self.records = Records(ground, self.findings)
         self.progress = Progress(trace, ground, self.findings, self.ledger)
 
     def finish(self, now_us: int) -> None:
         """The run is over: judge what stands."""
         for checker in (
             self.touches, self.never_lost, self.never_made_up, self.lamps, self.screens, self.supervision, self.order,
-            self.memory, self.progress,
+            self.memory, self.records, self.progress,
         ):  # fmt: skip
             checker.finish(now_us)

@@ -88,6 +88,9 @@ class Ground(Protocol):
     def unsettled(self) -> list[str]:
         """What is not as it should be when nothing fails any more, in words; empty if the town is well."""
 
+    def ledgers(self) -> Iterator[tuple[str, str]]:
+        """What does not hold in the ledgers of station and agents now: part, and in words."""
+
     def cores(self) -> Iterator[tuple[str, object]]:
         """The programs' cores, with the part that each belongs to."""
 
