@@ -28,8 +28,9 @@ class Chain:
                 self.names.setdefault(str(body.get("ledger")), record.number)
             elif record.kind == FORGOTTEN:
                 self._spans += _spans_of(body)
-                if _is_pair(body.get("dropped")):
-                    self._dropped[body["dropped"][0]] = body["dropped"][1]
+                dropped = body.get("dropped")
+                if isinstance(dropped, list) and len(dropped) == 2 and isinstance(dropped[0], int):
+                    self._dropped[dropped[0]] = str(dropped[1])
 
     @property
     def last(self) -> int:
@@ -100,10 +101,10 @@ def _content(record: Record) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], int)
+def _is_span(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(one, int) for one in value)
 
 
 def _spans_of(body: dict[str, Any]) -> list[list[int]]:
     spans = body.get("records")
-    return [span for span in spans if _is_pair(span)] if isinstance(spans, list) else []
+    return [span for span in spans if _is_span(span)] if isinstance(spans, list) else []

@@ -15,6 +15,7 @@ from sos_agent.edge.keys import read_kept
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import Site, find_site, read_key_file, read_keys, read_site
 from sos_ledger.book import Book, open_book
+from sos_ledger.press import printable
 from sos_ledger.verify import FILES, Ledgers, books_in, check_head, find_books
 from sos_ledger.walk import MAX_SHOWN, Walk, walks, when
 
@@ -130,8 +131,8 @@ def _tell_walk(walk: Walk, as_json: bool) -> None:
         as_json, {"press": walk.press, "alarms": walk.alarms, "steps": steps}, walk.press or f"alarm {walk.alarms[0]}"
     )
     for step in () if as_json else walk.steps:
-        typer.echo(f"  {when(step.wall_ms)}  {step.words} (record {step.record} of {step.ledger})")
+        typer.echo(printable(f"  {when(step.wall_ms)}  {step.words} (record {step.record} of {step.ledger})"))
 
 
 def _tell(as_json: bool, fields: dict[str, Any], words: str) -> None:
-    typer.echo(json.dumps(fields) if as_json else words)
+    typer.echo(json.dumps(fields) if as_json else printable(words))

@@ -102,7 +102,7 @@ def _at_station(inbox: Inbox, number: int, told: Told) -> Iterator[tuple[int, St
 
 def _received(body: dict[str, Any], number: int) -> str:
     age = body.get("age_ms")
-    old = f"{age / 1000:.1f} s after it" if isinstance(age, int) else "its age unknown"
+    old = f"{age / 1000:.1f} s after it" if isinstance(age, int) and 0 <= age < 2**53 else "its age unknown"
     clash = ", under an identity that another press has too" if body.get("verdict") == "clash" else ""
     return f"received at the station from point {body.get('point')} as alarm {number}, {old}{clash}"
 

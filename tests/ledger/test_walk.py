@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.ledger.books import edit, rehash, verify, words
 
 from safezone.cli import main
@@ -269,6 +271,44 @@ def test_a_copy_from_yesterday_is_named_as_what_it_is(town: Town) -> None:
 def test_an_edit_of_the_outbox_is_named(town: Town, statement: str, found: str) -> None:
     edit(town.agent, statement)
     assert any(line.startswith("row") and found in line for line in words(town.agent)), words(town.agent)
+
+
+_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.just("\ud800\x1b[2J")),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+_NAMES = (
+    "alarm alarms incident verdict pole press kind outbox outbox_record inbox inbox_record row rows stages to from"
+    " officer note age_ms fault until_wall_ms ledger older_alarms older_rows records dropped nonces frame"
+)
+_KEYS = st.sampled_from(_NAMES.split())
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["agent", "station"]), st.integers(1, 20), st.dictionaries(_KEYS, _JSON, max_size=3))
+def test_whatever_a_record_says_is_told_in_words(
+    town: Town, capsys: pytest.CaptureFixture[str], where: str, number: int, said: dict[str, object]
+) -> None:
+    folder: Path = getattr(town, where)
+
+    def work(disk: sqlite3.Connection) -> None:
+        found = disk.execute("SELECT body FROM ledger WHERE number = ?", (number,)).fetchone()
+        if found is not None:
+            text = json.dumps({**json.loads(found[0]), **said}).encode()
+            disk.execute("UPDATE ledger SET body = ? WHERE number = ?", (text, number))
+            rehash(disk, 1)
+
+    path = next(folder.iterdir())
+    before = path.read_bytes()
+    edit(folder, then=work)
+    data = ["--data", str(town.agent), "--data", str(town.station)]
+    for more in (["1"], [POLE], ["--json", POLE], []):
+        code = main(["ledger", "verify", *data, *more])
+        told = capsys.readouterr()
+        assert code in (0, 1) or (code == 2 and "no record here tells of" in told.err), told.err
+        assert "\x1b" not in told.out
+    path.write_bytes(before)
 
 
 def test_all_of_it_holds(town: Town) -> None:
