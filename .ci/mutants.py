@@ -224,7 +224,7 @@ def results(part: Part) -> dict[str, str]:
     return found
 
 
-def run(part: Part, chosen: list[Mutant]) -> dict[str, str]:
+def run(part: Part, chosen: list[Mutant]) -> dict[Mutant, str]:
     """Let mutmut try those of ``chosen`` that were not tried yet; raises RuntimeError if it could not."""
     have = results(part)
     names = [mutant.name for mutant in chosen if have.get(mutant.name) not in (*KILLED, "survived", "no tests")]
@@ -250,7 +250,7 @@ def run(part: Part, chosen: list[Mutant]) -> dict[str, str]:
             last = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").strip().splitlines()[-1:]
             raise RuntimeError(f"mutmut failed on {part.source}: {''.join(last)} (all of it: {log})")
         have = results(part)
-    return {mutant.name: have.get(mutant.name, "not tried") for mutant in chosen}
+    return {mutant: have.get(mutant.name, "not tried") for mutant in chosen}
 
 
 def all_mutants(only: str) -> list[tuple[Part, Mutant]]:
