@@ -23,7 +23,9 @@ from sos_agent.core.courier import (
 from sos_agent.core.events import AlarmRow, Contents, Started
 from sos_agent.core.uptime import Uptime
 from sos_contract import payloads
-from sos_contract.payloads import Alarm, Identity
+from sos_contract.payloads import Alarm, Entry, Identity
+
+ENTRY = Entry(7, "ab" * 32)  # of the station's ledger
 
 
 def courier(waiting: int = 0, connection: str = "s.1") -> tuple[Courier, Context]:
@@ -36,7 +38,7 @@ def courier(waiting: int = 0, connection: str = "s.1") -> tuple[Courier, Context
 
 def row(number: int, pressed_ms: int | None = 900, pole: str = "p1") -> AlarmRow:
     return AlarmRow(
-        number, Identity(pole, "aa", 1, number), "press", 77, 2, "linux", pressed_ms, None, "unset", "held"
+        number, Identity(pole, "aa", 1, number), "press", 77, 2, "linux", pressed_ms, None, "unset", "held", ENTRY
     )  # fmt: skip
 
 
@@ -73,7 +75,7 @@ def test_a_live_press_goes_out_whole_and_at_once() -> None:
     (published,) = took(shared, effects.Publish)
     assert payloads.decode(published.payload, Alarm) == Alarm(
         id=row(5).id, kind="press", pressed_at_ms=77, repeats=2, lane="live", age_ms=100, sent_wall_ms=0,
-        clock="unset", agent=shared.session,
+        clock="unset", agent=shared.session, outbox="aa", record=ENTRY,
     )  # fmt: skip
     assert part.waits(row(5).id) and not part.waits(row(6).id) and part.next_due_ms() is not None
 
@@ -108,18 +110,21 @@ def test_48_of_the_backlog_fly_and_the_live_lane_has_the_rest() -> None:
     for number in range(101, 121):
         part.stored(row(number), live=True)
     assert [lane for _, lane in sent(part, shared)] == ["live"] * (IN_FLIGHT_MOST - BACKLOG_IN_FLIGHT_MOST)
-    part.receipt((row(1).id,))
+    part.receipt((row(1).id,), "i", ENTRY)
     assert [lane for _, lane in sent(part, shared)] == ["live"]
 
 
 def test_receipts_are_believed_of_what_was_published_and_only_of_that() -> None:
     part, shared = courier(waiting=2)
     fill(part, shared, 1, 2)
-    assert part.receipt((row(1).id,)) == [] and shared.counts["receipt_unasked"] == 1
+    assert part.receipt((row(1).id,), "i", ENTRY) == [] and shared.counts["receipt_unasked"] == 1
     sent(part, shared)
-    assert part.receipt((row(1).id, row(9).id, row(1).id)) == [row(1).id]
+    assert part.receipt((row(1).id, row(9).id, row(1).id), "i", ENTRY) == [row(1).id]
     (mark,) = took(shared, effects.MarkReceipted)
-    assert mark == effects.MarkReceipted((row(1).id,), "linux", 1_000) and shared.counts["receipt_unasked"] == 3
+    assert (
+        mark == effects.MarkReceipted((row(1).id,), "linux", 1_000, "i", ENTRY, 0)
+        and shared.counts["receipt_unasked"] == 3
+    )
     part.receipted(events.Receipted(mark, (row(1).id,)))
     assert part.waiting == 1 and not part.waits(row(1).id) and part.waits(row(2).id)
 
@@ -128,10 +133,10 @@ def test_a_receipt_that_was_not_stored_lets_the_pass_begin_at_its_row() -> None:
     part, shared = courier(waiting=40)
     fill(part, shared, 1, 40)
     sent(part, shared)
-    part.receipt(tuple(row(number).id for number in (7, 9)))
+    part.receipt(tuple(row(number).id for number in (7, 9)), "i", ENTRY)
     (mark,) = took(shared, effects.MarkReceipted)
     part.receipt_not_stored(mark)
-    part.receipt(tuple(row(number).id for number in range(10, 20)))
+    part.receipt(tuple(row(number).id for number in range(10, 20)), "i", ENTRY)
     (asked,) = fetch(part, shared)
     assert asked.after_row == 6
 
@@ -154,7 +159,7 @@ def test_a_fetch_brings_what_is_not_there_already() -> None:
     part, shared = courier(waiting=3)
     fill(part, shared, 1, 2, end=False)
     sent(part, shared)
-    part.receipt((row(1).id,))
+    part.receipt((row(1).id,), "i", ENTRY)
     (asked,) = fetch(part, shared) or [effects.FetchWaiting(2, FETCH_ROWS)]
     assert asked.after_row == 2
     part._fetching = True
@@ -166,7 +171,7 @@ def test_rows_are_read_ahead_below_32_one_fetch_at_a_time() -> None:
     part, shared = courier(waiting=200)
     fill(part, shared, 1, FETCH_BELOW, end=False)
     assert fetch(part, shared) == []
-    part.receipt((row(1).id,))
+    part.receipt((row(1).id,), "i", ENTRY)
     assert fetch(part, shared) == [effects.FetchWaiting(FETCH_BELOW, FETCH_ROWS)]
     assert fetch(part, shared) == [], "one is under way"
 
