@@ -24,6 +24,16 @@ settings.load_profile("safezone")
 MAY_SKIP: dict[str, str] = {}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--cuts N``: a longer look at the databases after power cuts."""
+    parser.addoption("--cuts", type=int, default=60, help="power cuts of each database's recorded writes")
+
+
+@pytest.fixture
+def cuts(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--cuts"))
+
+
 def _allowed(report: pytest.TestReport | pytest.CollectReport) -> bool:
     return not report.skipped or any(report.nodeid.startswith(prefix) for prefix in MAY_SKIP)
 

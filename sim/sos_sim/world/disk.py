@@ -3,6 +3,8 @@
 Twin of ``sos_edge.sqlite`` and ``sos_edge.lock``. The grouping, savepoints and failures are the real ones
 (``Commits``); the database is real SQLite in memory. What is modelled is time: a commit is *written* (a kill no longer
 takes it away) and later *synced* (nor does a power cut); only then its completions are delivered.
+That all survive which were synced, commits whole and in their order, ``tests/agent/test_outbox_power.py`` holds against
+real files.
 """
 
 from __future__ import annotations
