@@ -283,7 +283,7 @@ class Lines:
         self.ports.pump()
         now = self._context.now_ms
         due = [end for end in self.poles.values() if now >= end.due_ms]
-        for end in sorted(due, key=_turn):
+        for end in sorted(due, key=_turn) if len(due) > 1 else due:
             self._speak(end)
 
     def _speak(self, end: PoleEnd) -> None:
@@ -322,13 +322,14 @@ class Lines:
         if not end.answers:
             return
         calm = self._context.now_ms >= end.seat.calm_ms
-        for press, first in sorted(end.answers, key=lambda key: (key[0] != end.lamp, not key[1])):
-            if end.link.room(LIVE) <= (0 if first or press == end.lamp else WINDOW - OLD_IN_FLIGHT):
+        urgent = [key for key in end.answers if key[1] or key[0] == end.lamp]
+        for key in sorted(urgent, key=lambda key: key[0] != end.lamp):
+            if end.link.room(LIVE) <= 0:
                 return
-            if first or calm:
-                stage = end.answers.pop((press, first))
-                incarnation, boot, number = press
-                end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, stage).pack())
+            if key[1] or calm:
+                _answer(end, key)
+        while calm and end.answers and end.link.room(LIVE) > WINDOW - OLD_IN_FLIGHT:
+            _answer(end, next(iter(end.answers)))
 
     def _offer_commands(self, end: PoleEnd) -> None:
         if end.trial_due and end.link.room(LIVE) > 0:
@@ -361,6 +362,12 @@ def _collect(end: PoleEnd, frame: Frame) -> None:
 
 def _keys(end: PoleEnd) -> list[bytes]:
     return [end.key, end.trial_key] if end.trial is not None else [end.key]
+
+
+def _answer(end: PoleEnd, key: tuple[Press, bool]) -> None:
+    """Send that one; there is room."""
+    incarnation, boot, number = key[0]
+    end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, end.answers.pop(key)).pack())
 
 
 def _turn(end: PoleEnd) -> tuple[bool, int]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
+
 from sos_agent.app import now_ms, timebase
 from sos_agent.core import effects
 from sos_agent.edge.outbox import FILE_NAME as OUTBOX
@@ -27,6 +29,7 @@ from sos_sim.bench.figures import Reach, Tell, figure, spread
 from sos_sim.bench.outbox import Ours
 from sos_sim.bench.press import AFTER_OFFICER_S, HOLD_MS, OFFICER_EVERY, REST_S, sizes
 from sos_sim.bench.rig import DEBOUNCE_MS, Rig, Stages, broker_words, said
+from sos_sim.bench.weight import busy_s
 from sos_sim.live.child import Child
 from sos_station.edge.inbox import FILE_NAME as INBOX
 
@@ -51,6 +54,7 @@ class Drained:
     usual: list[float]
     during: list[float]
     rows: list[tuple[str, str, int]]
+    busy_us: dict[str, float]  # processor an alarm, by process
 
 
 async def fill(folder: Path, count: int) -> None:
@@ -125,9 +129,11 @@ async def press(rig: Rig, chance: random.Random) -> float:
 
 async def measure(folder: Path, count: int) -> Drained:
     """The drain, with presses during it; checked."""
-    found = Drained(0.0, 0.0, [], [], [])
+    found = Drained(0.0, 0.0, [], [], [], {})
     async with outage(folder, count, found.usual) as rig:
         began = time.monotonic()
+        agent = psutil.Process(rig.agent.pid)
+        before_s = busy_s(agent)
         await rig.station.start()
         pressing = asyncio.ensure_future(_press_on(rig, found.during))
         try:
@@ -136,6 +142,8 @@ async def measure(folder: Path, count: int) -> Drained:
                 while waiting(rig.data("agent")) > len(POLES):
                     await asyncio.sleep(LOOK_S)
                 found.took_s = time.monotonic() - began
+            spent = {"agent": busy_s(agent) - before_s, "station": busy_s(psutil.Process(rig.station.pid))}
+            found.busy_us = {name: spent_s / count * 1e6 for name, spent_s in spent.items()}
         except TimeoutError:
             raise SafezoneError(f"{waiting(rig.data('agent'))} of {count} alarms still wait") from None
         finally:
@@ -186,6 +194,8 @@ async def run(folder: Path, count: int, tell: Tell) -> None:
     what = "station started to all receipted"
     tell(figure("drain", what, "s", found.took_s, count=count, floor=bare_s, reach=reach))
     tell(figure("drain", "drained", "alarms/s", found.rate, count=count, floor=count / bare_s, more=True))
+    for name, busy_us in found.busy_us.items():
+        tell(figure("drain", f"processor of the {name}, an alarm", "us", busy_us, count=count))
     if found.during:  # of a short drain there may be none
         twice = Reach(times=2)
         for what, less in (("first contact", 0.0), ("end of debounce", DEBOUNCE_MS)):
