@@ -101,3 +101,120 @@ def test_numbers_are_drawn_from_all_three_bytes_in_their_order() -> None:
             value = int.from_bytes(raw[start : start + 3], "little")
             if value < (1 << 24) - (1 << 24) % limit:
                 assert drawn.below(limit) == value % limit
+
+
+def sealed(pair: Pair, body: bytes) -> bytes:
+    """The next talk of the pole with any body, genuinely sealed."""
+    talk = pair.pole._talk
+    assert talk
+    talk.sequence += 1
+    return build(TALK_UP, ADDRESS, talk.id, talk.sequence, pair.now, body, talk._ours)
+
+
+def message(number: int, payload: bytes = b"x", lane: int = LIVE) -> bytes:
+    """The body of a talk that acknowledges nothing."""
+    return bytes([2, 0, 0, 0, 0, lane]) + number.to_bytes(2, "little") + payload
+
+
+def test_a_stranger_is_asked_at_once_and_another_one_a_quarter_of_a_second_later() -> None:
+    stray = build(TALK_UP, ADDRESS, 1, 1, 1, bytes(5), Seal(bytes(32)))
+    agent = AgentLink(ADDRESS, KEY, b"a" * 32)
+    said = []
+    for now in range(10_000, 10_600):
+        if now % 50 == 0:
+            agent.receive(frames_of(stray)[0], now)
+        if agent.poll(now, now) is not None:
+            said.append(now)
+    assert said == [10_000, 10_250, 10_500]
+
+
+def test_a_pole_asked_by_its_address_answers_at_once_but_not_sooner_than_it_may() -> None:
+    for called_at, at in ((NEVER, 5_000), (4_000, 5_000), (5_100, 5_100)):
+        pole = PoleLink(ADDRESS, KEY, bytes(32))
+        pole.begin(1, 1)
+        pole._called_at = called_at
+        pole.receive(frames_of(who(ADDRESS))[0], 5_000)
+        assert pole._call_at == at
+        pole._call_at = 4_999
+        pole.receive(frames_of(who(ADDRESS))[0], 5_000)
+        assert pole._call_at == 4_999, "a call that comes sooner stays"
+
+
+def test_a_status_that_is_not_urgent_waits_for_the_next_beat() -> None:
+    pair = Pair().open()
+    pair.run(300)
+    said = len(pair.sent[UP])
+    pair.pole.set_status(b"\4calm", False)
+    pair.run(500)
+    assert len(pair.sent[UP]) == said
+    pair.pole.set_status(b"\4news", True)
+    pair.run(2)
+    assert len(pair.sent[UP]) == said + 1 and pair.agent.peer_status == b"\4news"
+
+
+def test_what_is_genuine_proves_the_peer_whatever_it_says() -> None:
+    for reason, bodies in (
+        ("full", [message(number) for number in range(9)]),
+        ("window", [message(1)]),
+        ("ack", [bytes([0, 1, 0, 0, 0])]),
+    ):
+        pair = Pair().open()
+        for body in bodies:
+            pair.now += 100
+            pair.hear(pair.agent, sealed(pair, body))
+        assert pair.agent.counts[reason] == 1 and pair.agent.heard_at == pair.now == pair.agent.peer_uptime_ms
+
+
+def test_an_empty_message_is_one() -> None:
+    pair = Pair().open()
+    pair.hear(pair.agent, sealed(pair, message(0, b"")))
+    assert [taken[:2] for taken in pair.agent.take()] == [(LIVE, b"")]
+
+
+def test_a_message_of_the_last_window_was_heard_before_and_an_older_one_is_none() -> None:
+    pair = Pair().open()
+    for number in range(5):
+        pair.hear(pair.agent, sealed(pair, message(number)))
+    for number, reason in ((1, "duplicate"), (4, "duplicate"), (0, "window"), (6, "window")):
+        before = pair.agent.counts[reason]
+        pair.hear(pair.agent, sealed(pair, message(number)))
+        assert pair.agent.counts[reason] == before + 1
+    assert len(pair.agent.take()) == 5
+
+
+def test_an_answer_within_a_millisecond_is_measured_as_one() -> None:
+    pair = Pair().open()
+    talk = pair.agent._talk
+    assert talk
+    pair.agent.send(LIVE, b"x")
+    assert pair.agent.poll(pair.now, pair.now) is not None
+    before = talk._pace.timeout_ms
+    talk._pace._smooth_ms, talk._pace._spread_ms = 80, 80
+    pair.hear(pair.agent, sealed(pair, bytes([0, talk.lanes[LIVE].number(1), 0, 0, 0])))
+    assert pair.agent.refused == 0 and talk._pace._smooth_ms == 70 and talk._pace.timeout_ms != before
+
+
+def test_what_acknowledges_nothing_new_puts_no_repeat_off() -> None:
+    pair = Pair().open()
+    pair.deaf.add(pair.pole)
+    pair.agent.send(LIVE, b"x")
+    pair.run(3)
+    talk = pair.agent._talk
+    assert talk and talk.lanes[LIVE].waiting
+    due_at = talk.lanes[LIVE].resend_at
+    for _ in range(5):
+        pair.now += 5
+        pair.hear(pair.agent, sealed(pair, bytes([0, *talk.lanes[LIVE].number(0).to_bytes(2, "little"), 0, 0])))
+    assert talk.lanes[LIVE].resend_at == due_at
+
+
+def test_only_a_beat_that_was_said_once_is_measured() -> None:
+    for tries, smooth_ms in ((1, (7 * 80 + 40) // 8), (2, 80)):
+        pair = Pair().open()
+        talk = pair.agent._talk
+        assert talk
+        talk._beat_tries, talk._beat_sent_at = tries, pair.now
+        talk._pace._smooth_ms = 80
+        pair.now += 40
+        pair.hear(pair.agent, sealed(pair, bytes([8, 0, 0, 0, 0])))
+        assert talk._pace._smooth_ms == smooth_ms and talk._beat_tries == 0 and talk.answered_at == pair.now
