@@ -44,6 +44,7 @@ def run(installed: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "sos_wire/link.py",
         "sos_wire/PROTOCOL.md",
         "sos_sim/live/node/package-lock.json",
+        "sos_sim/bench/peer/package-lock.json",
         "sos_sim/live/CONTROL.md",
     ],
 )
