@@ -256,12 +256,14 @@ def _check(out: Path, authority: Authority, holder: Who) -> None:
 def _renew_pole(out: Path, pole: str) -> None:
     from sos_contract.site import nearest
     from sos_keys import poles
+    from sos_keys.replacing import forget
 
     with _opened(out):
         known = poles.unchecked(out / poles.FILE)
         if pole not in known:
             raise UserError(f"no pole '{pole}' has a key{nearest(pole, known)}")
         changed = poles.renew_pole(out, pole)
+        forget(out, pole)  # a key that was made for it before, and whose wrapping others may have heard
     typer.echo(f"renewed the key of pole {pole} in {', '.join(map(str, changed))}")
     typer.echo("its agent and the pole itself need it together: carry the file there, and provision the pole anew")
 

@@ -38,10 +38,16 @@ class Replacement:
     def done(self) -> list[Path]:
         """The pole runs on the new key: it takes the old one's place. The files that changed."""
         changed = poles.renew_pole(self._folder, self._pole, self._key)
-        waiting = poles.read_poles(self._folder / NEW_FILE)
-        waiting.pop(self._pole, None)
-        if waiting:
-            poles.write_poles(self._folder / NEW_FILE, waiting)
-        else:
-            (self._folder / NEW_FILE).unlink(missing_ok=True)
+        forget(self._folder, self._pole)
         return changed
+
+
+def forget(folder: Path, pole: str) -> None:
+    """No replacement of that pole's key is under way any more."""
+    waiting = poles.read_poles(folder / NEW_FILE)
+    if waiting.pop(pole, None) is None:
+        return
+    if waiting:
+        poles.write_poles(folder / NEW_FILE, waiting)
+    else:
+        (folder / NEW_FILE).unlink()

@@ -181,6 +181,25 @@ def test_another_key_takes_the_place_of_one_that_the_pole_never_greeted_with() -
     assert answers[-1][0] == "done" and world.keys == {"p1": (OTHER, b"")}
 
 
+def test_a_key_that_was_welcomed_is_given_up_for_no_other_since_the_pole_may_hold_nothing_else() -> None:
+    world = ready()
+    pole = world.poles["p1"]
+    world.from_station("command", a_key(world))
+    assert world.agent is not None and world.agent._run is not None
+    end = world.agent._run.lines.poles["p1"]
+    world.until(lambda: end.trial is not None and end.trial.state == "welcoming", 6_000)
+    pole.powered = pole.takes_keys = False
+    world.run(OUTCOME_MS)
+    pole.restart(world.now_ms)
+    world.wake_poles()
+    world.run(5_000)
+    assert pole.link.up and pole.link.keys == [KEY]
+    assert say(world, a_key(world, OTHER, id="c2"))[0][0] == "refused" and counts(world) == {"command_changing": 1}
+    assert world.keys == {"p1": (KEY, NEW)}
+    pole.takes_keys = True
+    assert say(world, a_key(world, id="c3"), ms=6_000)[-1][0] == "done", "the same one goes on"
+
+
 def test_a_flood_of_commands_is_refused_and_the_good_ones_of_before_stay_answered() -> None:
     world = ready()
     for number in range(ANSWERS_MOST + 5):

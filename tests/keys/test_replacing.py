@@ -159,6 +159,16 @@ def test_the_old_key_is_kept_until_the_new_one_is_proven_and_a_cut_between_any_t
         Replacement(town.out, "nobody-1")
 
 
+def test_a_key_that_is_revoked_takes_the_one_that_was_under_way_along(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    first, other = Replacement(town.out, POLE), Replacement(town.out, "merlin-1")
+    assert command_line(["site", "keys", "revoke", "pole", POLE, "--out", str(town.out)]) == 0
+    assert read_poles(town.out / NEW_FILE).keys() == {"merlin-1"}
+    again = Replacement(town.out, POLE)
+    assert not again.resumed and again.check != first.check
+    assert Replacement(town.out, "merlin-1").check == other.check
+
+
 # --- the agent's own file
 
 

@@ -73,6 +73,7 @@ def test_what_cannot_be_is_refused_in_words_and_said_to_nobody(words: str, more:
 
 def test_without_health_of_late_no_command_could_expire_so_none_is_made() -> None:
     world = healthy(retained=True)  # kept by a broker: nobody knows how old that uptime is
+    world.probe(session="a1.1")  # and that the same run still lives does not tell it either
     assert "has not told of late" in ask(world).error
     healthy(world)
     assert not ask(world).error

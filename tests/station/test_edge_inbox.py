@@ -270,3 +270,21 @@ def test_lists_come_in_pages_with_a_hundred_thousand_alarms(tmp_path: Path) -> N
             assert page.total == (5_000 if more.get("by_incident") else 100_000)
 
     _run(tmp_path, look)
+
+
+def test_an_inbox_of_before_there_were_commands_gets_their_record(tmp_path: Path) -> None:
+    async def nothing(desk: Desk) -> None:
+        del desk
+
+    _run(tmp_path, nothing)
+    with sqlite3.connect(tmp_path / "inbox.sqlite") as disk:
+        disk.execute("DROP TABLE command")
+    disk.close()
+
+    async def ask(desk: Desk) -> None:
+        assert desk.inbox.aside is None
+        desk.inbox.read(fx.ReadCommands(A, "t", DeskRequest(number="n", officer="", action="commands"), 10))
+        await desk.until(bool)
+        assert desk.events[-1].result == fx.CommandPage(())
+
+    _run(tmp_path, ask)
