@@ -19,7 +19,7 @@ import time
 
 from sos_pole.lamp import TABLE
 from sos_pole.pole import Outputs, Pole
-from sos_pole.ports import Analog, BoardFlash, Heat, Lamp, Relay, Sounder, Switch, Uart, Usb, overlaid
+from sos_pole.ports import Analog, BoardFlash, Heat, Lamp, Relay, Sounder, Switch, Uart, Usb, current_of, overlaid
 from sos_pole.runs import PRESSED, SAMPLE_MS, Runs, Sampler, classify
 from sos_pole.senses import Senses
 from sos_pole.settings import Settings, SettingsError
@@ -27,7 +27,6 @@ from sos_wire.ticks import ticks_diff
 
 WATCHDOG_MS = 8000  # an RP2040 can do 8,388
 LOOK_MS = 250  # at the slow inputs
-LAMP_LIT_MS = 60  # a lamp's current is judged when it has been lit for so long
 _LOW_MV, _GOOD_MV = 11400, 12200  # a 12 V lead battery: nearly empty; charging again
 _CAUSES = {
     "PWRON_RESET": "power_on",
@@ -65,15 +64,10 @@ class Board:
         self._supply = Analog(supply["adc"], chip) if supply else None
         self._full_mv: int = supply["full_mv"] if supply else 0
         self._senses = Senses(supply.get("low_mv", _LOW_MV), supply.get("good_mv", _GOOD_MV))
-        sense = pins.get("lamp_sense", {})
-        self._sense_pin = Switch(sense) if "pin" in sense else None
-        self._sense_adc = Analog(sense["adc"], chip) if "adc" in sense else None
-        self._sense_least: int = sense.get("least", 0)
+        self._flows = (current_of(pins.get("lamp_sense", {}), chip), current_of(pins.get("sounder_sense", {}), chip))
         self._cable: "Uart | Usb | None" = None
         self._watchdog: "machine.WDT | None" = None
         self._colour: "tuple[int, int, int]" = (0, 0, 0)
-        self._lit_at = 0
-        self._judged = True
         self._hertz = 0
         self._beacon_on = False
         self._wake_ms = 0
@@ -85,7 +79,7 @@ class Board:
         """The journal's flash; raises SettingsError where the file system lies over it."""
         where = self.settings.board["journal"]
         if overlaid(where):
-            raise SettingsError("the file system lies over the journal; see firmware/README.md")
+            raise SettingsError("the file system covers the journal; see firmware/README.md")
         return BoardFlash(where, self.settings.chip)
 
     def reset_cause(self) -> str:
@@ -120,8 +114,10 @@ class Board:
         received = self._cable.read()  # type: ignore[union-attr]
         if ticks_diff(now, self._looked_at) >= LOOK_MS:
             self._look(now)
-        if not self._judged and ticks_diff(now, self._lit_at) >= LAMP_LIT_MS:
-            self._judge_lamp()
+        for output in range(2):
+            flows = self._flows[output]
+            if flows is not None and self._senses.due(output, now):
+                self._news = self._senses.look_at(output, flows()) or self._news  # type: ignore[operator]
         due = self._news or received or self.due_ms(now) <= 0
         for sampler in self._samplers:
             due = due or sampler.changed
@@ -150,7 +146,7 @@ class Board:
             self._cable = Usb()
         else:
             self._cable = Uart(settings.board["uart"], settings.baud, settings.link == "rs485")
-        self._stepped_at = self._looked_at = self._lit_at = time.ticks_ms()
+        self._stepped_at = self._looked_at = time.ticks_ms()
         self._watchdog = machine.WDT(timeout=WATCHDOG_MS)
         self._timer = machine.Timer(0 if settings.chip == "esp32" else -1)  # an ESP32 has no timers in software
         self._timer.init(mode=machine.Timer.PERIODIC, period=SAMPLE_MS, callback=self._sample)
@@ -171,11 +167,11 @@ class Board:
         self._wake_ms = out.wake_ms
         if out.lamp is not self._colour:
             self._colour = out.lamp
-            self._lit_at = now
-            self._judged = self._dark()
+            self._senses.put(0, any(out.lamp), now)
             self._lamp.put(out.lamp)
         if out.hertz != self._hertz:
             self._hertz = out.hertz
+            self._senses.put(1, out.hertz, now)
             if self._sounder is not None:
                 self._sounder.put(out.hertz)
         if out.beacon != self._beacon_on:
@@ -195,20 +191,4 @@ class Board:
             mv,
             self._heat.tenths() if self._heat else 0,
         )
-        self._judged = self._dark()
         self._news = self._news or changed
-
-    def _dark(self) -> bool:
-        colour = self._colour
-        return not (colour[0] or colour[1] or colour[2])
-
-    def _judge_lamp(self) -> None:
-        """Once it has been lit for a while, and again with each look if it stays so: does it draw current?"""
-        self._judged = True
-        if self._sense_pin is not None:
-            lights = self._sense_pin.on()
-        elif self._sense_adc is not None:
-            lights = self._sense_adc.read_u16() >= self._sense_least
-        else:
-            return
-        self._news = self._senses.look_at_lamp(lights) or self._news

@@ -93,10 +93,7 @@ class Pole:
         self._keys = Keys(journal, self.link)
         self.link.begin(journal.incarnation, journal.boot, VERSION)
         self._now = now
-        self._status_at = now
-        self._heard_at = now
-        self._kept_at = now
-        self._offer_at = now
+        self._status_at = self._heard_at = self._kept_at = self._offer_at = now
         self._down_at_ms = 0
         self._alarm = Alarm(now)
         self._lamp = Player(TABLE["starting"][0], now)
@@ -328,19 +325,20 @@ class Pole:
         self._readings = readings
         if readings.changes != self._changes:
             self._changes = readings.changes
-            self._fact("tamper", "tamper", "tamper", readings.tamper)
-            self._fact("mains_lost", "mains_lost", "mains_back", readings.mains_lost)
-            self._fact("battery_low", "battery_low", "battery_low", readings.battery_low)
-            self._fact("lamp_fault", "lamp_fault", "lamp_fault", readings.lamp_fault)
+            self._fact("tamper", "tamper", readings.tamper)
+            self._fact("mains_lost", "mains_back", readings.mains_lost)
+            self._fact("battery_low", "battery_low", readings.battery_low)
+            self._fact("lamp_fault", "lamp_fault", readings.dead & 1 != 0)
+            self._fact("sounder_fault", "sounder_fault", readings.dead & 2 != 0)
         if self.journal.failing and not self._failing:
             self._failing = True
             self._notices.add("journal_fault", self.uptime_ms, 0, 1)
             self._set_fault(_JOURNAL_FAULT, True)
 
-    def _fact(self, fault: str, began: str, ended: str, on: bool) -> None:
-        bit = 1 << FAULTS.index(fault)
+    def _fact(self, began: str, ended: str, on: bool) -> None:
+        bit = 1 << FAULTS.index(began)
         if (self.faults & bit != 0) != on:
-            value = self._readings.supply_mv if fault == "battery_low" else 0
+            value = self._readings.supply_mv if began == "battery_low" else 0
             self._notices.add(began if on else ended, self.uptime_ms, value, 1 if on or ended != began else 0)
             self._set_fault(bit, on)
 

@@ -33,6 +33,17 @@ class Switch:
         return self._pin.value() == self._active
 
 
+def current_of(where: "dict[str, int]", chip: str) -> object:
+    """What to ask whether an output draws current now: a comparator on a pin, or an ADC that then reads ``least`` or
+    more; None: nothing tells."""
+    if "pin" in where:
+        return Switch(where).on
+    if "adc" in where:
+        read, least = Analog(where["adc"], chip).read_u16, where["least"]
+        return lambda: read() >= least
+    return None
+
+
 class Lamp:
     """Three PWM channels: red, green, white."""
 

@@ -1,5 +1,8 @@
-"""What a board feels beside its buttons, enclosure, mains, battery, the lamp's current: raw values become facts."""
+"""What a board feels beside its buttons: enclosure, mains, battery, the currents of lamp and sounder."""
 
+from sos_wire.ticks import ticks_diff
+
+ON_MS = 60  # an output's current is judged when it has been on for so long; the shortest sound is 100
 _STEADY = 3  # looks in a row before a fact changes: at 4 a second, contacts bounce for less
 
 
@@ -14,7 +17,7 @@ class Readings:
         self.tamper = False
         self.mains_lost = False
         self.battery_low = False
-        self.lamp_fault = False
+        self.dead = 0  # bits: 1 the lamp, 2 the sounder; on, and they draw no current
         self.supply_mv = 0
         self.temperature_dc = 0
         self.blind_ms = 0
@@ -29,12 +32,15 @@ class Senses:
         self._good_mv = good_mv
         self._tamper = 0
         self._mains = 0
-        self._lamp = 0
+        self._dead = [0, 0]  # of lamp and sounder: looks in a row that say otherwise
+        self._since: "list[int | None]" = [None, None]  # when they were put on
+        self._judged = [False, False]
 
     def look(self, tamper: bool, mains_lost: bool, supply_mv: int, temperature_dc: int) -> bool:
         """Four times a second; returns whether a fact changed. ``supply_mv`` is 0 where none is measured."""
         now = self.readings
         before = (now.tamper, now.mains_lost, now.battery_low)
+        self._judged[0] = self._judged[1] = False
         self._tamper = self._tamper + 1 if tamper != now.tamper else 0
         self._mains = self._mains + 1 if mains_lost != now.mains_lost else 0
         if self._tamper >= _STEADY:
@@ -52,13 +58,26 @@ class Senses:
         now.changes += 1
         return True
 
-    def look_at_lamp(self, lights: bool) -> bool:
-        """While the lamp is meant to be lit: does it draw current? Returns whether the fact changed."""
-        now = self.readings
-        self._lamp = self._lamp + 1 if lights == now.lamp_fault else 0
-        if self._lamp < _STEADY:
+    def put(self, output: int, on: int, now: int) -> None:
+        """Lamp (0) or sounder (1) was changed at that tick."""
+        self._since[output] = now if on else None
+        self._judged[output] = False
+
+    def due(self, output: int, now: int) -> bool:
+        """Whether its current is to be judged now: once it has been on for a while, and at each look if it stays so."""
+        since = self._since[output]
+        if since is None or self._judged[output] or ticks_diff(now, since) < ON_MS:
             return False
-        now.lamp_fault = not lights
+        self._judged[output] = True
+        return True
+
+    def look_at(self, output: int, draws: bool) -> bool:
+        """While lamp (0) or sounder (1) is meant to be on: does it draw current? Returns whether the fact changed."""
+        now = self.readings
+        self._dead[output] = self._dead[output] + 1 if draws == (now.dead >> output & 1) else 0
+        if self._dead[output] < _STEADY:
+            return False
+        self._dead[output] = 0
+        now.dead ^= 1 << output
         now.changes += 1
-        self._lamp = 0
         return True

@@ -33,9 +33,8 @@ class Settings:
                 self.board["silent"]
             if self.link != "usb":
                 self.board["uart"]
-            if len(self.key) != 32 or self.link not in LINKS or not 0 < self.address < 65535:
-                raise ValueError
-            if self.baud < 1 or len(self.levels) != 3:
+            right = len(self.key) == 32 and self.link in LINKS and 0 < self.address < 65535
+            if not right or self.baud < 1 or len(self.levels) != 3:
                 raise ValueError
         except KeyError as error:
             raise SettingsError("settings.json lacks " + str(error.args[0])) from None

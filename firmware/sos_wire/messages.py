@@ -28,6 +28,7 @@ KINDS = (
     "outbox_damaged",
     "disk_full",
     "command_refused",
+    "sounder_fault",
 )
 PRESS_KINDS = KINDS[:3]  # alarms; all other kinds are faults and notices
 STAGES = ("pressed", "held", "received", "accepted", "dispatched", "on_scene", "closed")
@@ -41,6 +42,7 @@ FAULTS = (
     "battery_low",
     "lamp_fault",
     "journal_fault",
+    "sounder_fault",
 )
 LOOKS = (
     "starting",
@@ -110,7 +112,7 @@ class Press:
             self.press,
             self.pressed_at_ms,
             min(self.repeats, 0xFFFF),
-            1 if self.restored else 0,
+            self.restored,
         )
 
 
@@ -153,7 +155,7 @@ class Notice:
             self.number,
             self.at_ms,
             value,
-            1 if self.on else 0,
+            self.on,
         )
 
 

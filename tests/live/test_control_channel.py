@@ -55,7 +55,7 @@ def power_on(flash: str) -> str:
             "heap": 243 * 1024,
             "ticks_ms": 0,
             "inputs": electrics.at_rest(),
-            "sense": electrics.sense(),
+            "senses": electrics.senses(),
         }
     )
 

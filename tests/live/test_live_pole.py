@@ -148,8 +148,10 @@ def test_what_the_board_feels_reaches_the_agent(tmp_path: Path) -> None:
             b.pole.set_mains(False)
             b.pole.set_supply(11000)
             b.pole.set_lamp_broken(True)
+            b.pole.set_sounder_broken(True)
             b.pole.set_temperature(45)
-            wanted = {"tamper", "mains_lost", "battery_low", "lamp_fault"}
+            await b.pole.press(200)
+            wanted = {"tamper", "mains_lost", "battery_low", "lamp_fault", "sounder_fault"}
             await peer.until(lambda: wanted <= {n.kind for n in peer.notices if n.on}, 8)
 
             def told() -> bool:

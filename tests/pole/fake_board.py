@@ -40,7 +40,7 @@ class FakeBoard:
             "board": self.map,
             **changes,
         }
-        self.pins = {10: 0, 11: 1, 12: 1}  # enclosure closed, mains there, lamp draws
+        self.pins = {10: 0, 11: 1, 12: 1, 18: 1, 21: 1}  # enclosure closed, mains there, lamp and sounder draw
         self.adc = {26: IDLE_RAW, 27: IDLE_RAW, 28: 47_000, 4: HEAT_RAW, 34: IDLE_RAW, 32: 47_000, 33: 30_000}
         self.out: dict[int, int] = {}
         self.sent = b""

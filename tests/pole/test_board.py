@@ -45,6 +45,20 @@ def test_the_loop_sleeps_when_nothing_happens_and_feeds_only_after_steps(fake: F
     assert fake.fed == fed
 
 
+def test_a_dead_sounder_is_told_while_it_should_be_heard(fake: FakeBoard) -> None:
+    """Nobody hears that it is dead but those who need it."""
+    board, pole = fake.build()
+    fake.pins[18] = 0
+    fake.run(board, pole, 3000)
+    assert not pole.faults, "it is silent, and draws nothing"
+    fake.adc[26] = PRESSED_RAW
+    fake.run(board, pole, 3000)
+    assert pole.faults == 1 << 9
+    fake.pins[18] = 1
+    fake.run(board, pole, 3000)
+    assert not pole.faults
+
+
 def test_facts_of_the_board_become_facts_of_the_status(fake: FakeBoard) -> None:
     board, pole = fake.build()
     fake.run(board, pole, 3000)
@@ -116,7 +130,7 @@ def test_reset_causes(fake: FakeBoard) -> None:
 
 def test_a_file_system_over_the_journal_is_refused(fake: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.statvfs", lambda path: (4096, 4096, 352))
-    with pytest.raises(SettingsError, match="lies over the journal"):
+    with pytest.raises(SettingsError, match="covers the journal"):
         fake.build()
 
 

@@ -22,6 +22,9 @@ def told(rig: Rig, kind: str) -> list[tuple[int, int]]:
     return [(notice.value, notice.on) for notice in rig.agent.notices() if notice.kind == kind]
 
 
+DEAD = {"lamp_fault": 1, "sounder_fault": 2}  # bits of Readings.dead
+
+
 def mask(*kinds: str) -> int:
     return sum(1 << FAULTS.index(kind) for kind in kinds)
 
@@ -110,6 +113,7 @@ def test_a_button_that_chatters_is_told_and_its_end() -> None:
         ("mains_lost", ("mains_lost", 0, 1), ("mains_back", 0, 1)),
         ("battery_low", ("battery_low", 11_000, 1), ("battery_low", 12_000, 0)),
         ("lamp_fault", ("lamp_fault", 0, 1), ("lamp_fault", 0, 0)),
+        ("sounder_fault", ("sounder_fault", 0, 1), ("sounder_fault", 0, 0)),
     ],
 )
 def test_a_fact_is_told_when_it_begins_and_when_it_ends(
@@ -118,7 +122,10 @@ def test_a_fact_is_told_when_it_begins_and_when_it_ends(
     rig = in_service()
     rig.run(500)
     for on, supply_mv, faults in ((True, 11_000, mask(fact)), (False, 12_000, 0)):
-        setattr(rig.readings, fact, on)
+        if fact in DEAD:
+            rig.readings.dead = DEAD[fact] if on else 0
+        else:
+            setattr(rig.readings, fact, on)
         rig.readings.supply_mv = supply_mv
         rig.readings.changes += 1
         rig.run(2_500)

@@ -42,11 +42,30 @@ def test_no_measurement_is_no_low_battery() -> None:
     assert not senses.readings.battery_low
 
 
+def test_an_output_is_judged_once_it_has_been_on_for_a_while_and_at_each_look() -> None:
+    senses = Senses(0, 0)
+    senses.put(1, 880, 1000)
+    assert [senses.due(1, 1000 + ms) for ms in (0, 59, 60, 70)] == [False, False, True, False]
+    assert not senses.due(0, 5000), "the lamp is off"
+    senses.look(False, False, 0, 0)
+    assert senses.due(1, 1250)
+    senses.put(1, 0, 1300)
+    assert not senses.due(1, 2000), "a silent sounder draws nothing"
+
+
+def test_lamp_and_sounder_fail_each_by_itself() -> None:
+    senses = Senses(0, 0)
+    for _ in range(3):
+        senses.look_at(1, False)
+        senses.look_at(0, True)
+    assert (senses.readings.dead, senses.readings.changes) == (2, 1)
+
+
 def test_a_lamp_is_dead_after_three_looks_and_well_after_three() -> None:
     senses = Senses(0, 0)
-    assert [senses.look_at_lamp(False) for _ in range(3)] == [False, False, True]
-    assert [senses.look_at_lamp(True) for _ in range(4)] == [False, False, True, False]
-    assert not senses.readings.lamp_fault
+    assert [senses.look_at(0, False) for _ in range(3)] == [False, False, True]
+    assert [senses.look_at(0, True) for _ in range(4)] == [False, False, True, False]
+    assert not senses.readings.dead
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 20_000)), max_size=60))

@@ -34,7 +34,7 @@ def test_repeats_of_a_press_stop_at_16_bits(repeats: int, told: int) -> None:
 
 
 def test_a_press_says_whether_it_was_read_back() -> None:
-    assert [read(Press("press", 1, 2, 3, 4, 0, restored)).restored for restored in (0, 1, 2)] == [0, 1, 1]
+    assert [read(Press("press", 1, 2, 3, 4, 0, restored)).restored for restored in (0, 1)] == [0, 1]
     assert (Press("press", 1, 2, 3, 4).repeats, Press("press", 1, 2, 3, 4).restored) == (0, 0)
 
 
@@ -45,7 +45,7 @@ def test_how_long_it_was_held_stops_at_30_bits() -> None:
 def test_the_value_of_a_notice_stops_on_both_sides() -> None:
     values = [read(Notice("chatter", 1, 2, 3, 4, value)).value for value in (MOST + 1, -MOST - 1, -1)]
     assert values == [MOST, -MOST, -1]
-    assert [read(Notice("chatter", 1, 2, 3, 4, 0, on)).on for on in (0, 1, 7)] == [0, 1, 1]
+    assert [read(Notice("chatter", 1, 2, 3, 4, 0, on)).on for on in (0, 1)] == [0, 1]
     assert (read(Notice("chatter", 1, 2, 3, 4)).value, read(Notice("chatter", 1, 2, 3, 4)).on) == (0, 1)
 
 

@@ -90,16 +90,21 @@ class Electrics:
         active = int(where.get("active", 1))
         return {f"pin{where['pin']}": active if on else 1 - active}
 
-    def sense(self) -> dict[str, Any]:
-        """The lamp's current as the board senses it: which level follows which outputs, and with what values."""
-        where = self._board.get("lamp_sense", {})
-        outputs = [f"pin{self._board['lamp'][colour]}" for colour in ("red", "green", "white")]
-        if "pin" in where:
-            active = int(where.get("active", 1))
-            return {"level": f"pin{where['pin']}", "outputs": outputs, "on": active, "off": 1 - active}
-        if "adc" in where:
-            return {"level": f"adc{where['adc']}", "outputs": outputs, "on": 2 * int(where["least"]), "off": 0}
-        return {}
+    def senses(self) -> list[dict[str, Any]]:
+        """Currents as the board senses them: which level follows which outputs, and with what values; ``broken`` is the
+        level that says that nothing is drawn."""
+        lamp = [f"pin{self._board['lamp'][colour]}" for colour in ("red", "green", "white")]
+        sounder = [f"pin{self._board['sounder']['pin']}"] if "sounder" in self._board else []
+        found = []
+        for name, outputs in (("lamp", lamp), ("sounder", sounder)):
+            where = self._board.get(f"{name}_sense", {})
+            said: dict[str, Any] = {"outputs": outputs, "broken": f"{name}_broken"}
+            if "pin" in where:
+                active = int(where.get("active", 1))
+                found.append(said | {"level": f"pin{where['pin']}", "on": active, "off": 1 - active})
+            elif "adc" in where:
+                found.append(said | {"level": f"adc{where['adc']}", "on": 2 * int(where["least"]), "off": 0})
+        return found
 
     def seen(self, pins: Mapping[str, int]) -> Seen:
         """From the outputs by name: pin<number> is the duty (65535 full), hz<number> the frequency."""

@@ -26,6 +26,8 @@ HARDWARE = (
     "sos_pole.ports",
 )  # all others touch our own objects, builtin types and hashes only
 Key = tuple[str, str]  # module, name at its top level
+# Methods that only agents call, of a name that what a pole says has too, so that it looks as if a pole called them.
+AGENTS_ONLY = (("Progress", "pack"), ("Service", "pack"), ("Command", "pack"))
 _FIRST = {("main", name) for name in ENTRIES}
 _SHORT = 8  # bytes: longer ones are better computed once
 _FOLDED = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Tuple, ast.expr_context)
@@ -214,6 +216,8 @@ class _Linker(ast.NodeTransformer):
         return assigned
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        theirs = {method for name, method in AGENTS_ONLY if name == node.name}
+        node.body = [part for part in node.body if not (isinstance(part, ast.FunctionDef) and part.name in theirs)]
         node.name = self._names[self._module.name, node.name]
         node.bases = [self.visit(base) for base in node.bases]
         self._locals.append(set())  # its methods keep their names

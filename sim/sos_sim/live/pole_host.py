@@ -108,7 +108,7 @@ class LivePole:
                 "heap": self._heap_bytes,
                 "ticks_ms": self._ticks_ms,
                 "inputs": self._levels,
-                "sense": self.electrics.sense(),
+                "senses": self.electrics.senses(),
             }
         )
         self._watcher = asyncio.ensure_future(self._watch(process))
@@ -227,6 +227,10 @@ class LivePole:
     def set_lamp_broken(self, broken: bool) -> None:
         """A dead lamp draws no current, whatever its pins say."""
         self._set({"lamp_broken": int(broken)})
+
+    def set_sounder_broken(self, broken: bool) -> None:
+        """As a dead lamp."""
+        self._set({"sounder_broken": int(broken)})
 
     def _set(self, levels: Mapping[str, int]) -> None:
         self._levels.update(levels)

@@ -7,11 +7,11 @@ count from when the board's clock was 0 and never wrap; the core is given ticks.
 
 from __future__ import annotations
 
-from sos_pole.board import LAMP_LIT_MS, LOOK_MS
+from sos_pole.board import LOOK_MS
 from sos_pole.debounce import NEVER
 from sos_pole.pole import Outputs, Pole
 from sos_pole.runs import PRESSED, SAMPLE_MS, Sampler
-from sos_pole.senses import Senses
+from sos_pole.senses import ON_MS, Senses
 from sos_wire.ticks import TICKS_MASK
 
 NEVER_MS = 1 << 62
@@ -129,7 +129,7 @@ class Board:
     def feel(self, name: str, value: int, now_ms: int) -> None:
         """Another input changes now; names as above."""
         self._look_until(now_ms - 1)
-        self._judged = self._judged or now_ms - self._lit_ms > LAMP_LIT_MS  # it was, and found as before
+        self._judged = self._judged or now_ms - self._lit_ms > ON_MS  # it was, and found as before
         self.feels[name] = value
         self._settled = self._lamp_settled = False
 
@@ -144,7 +144,7 @@ class Board:
     def turn(self, now_ms: int, received: bytes) -> Outputs | None:
         """One turn; what the pole wants if it took a step."""
         self._look_until(now_ms)
-        if not self._judged and now_ms - self._lit_ms >= LAMP_LIT_MS:
+        if not self._judged and now_ms - self._lit_ms >= ON_MS:
             self._judge_lamp()
         due = self._news or bool(received) or now_ms - self.turned_ms >= self._wake_ms
         for each in self.inputs:
@@ -180,7 +180,7 @@ class Board:
         if not (self._settled and self._lamp_settled):
             due_ms = min(due_ms, self._looked_ms + LOOK_MS)
             if not self._judged:
-                due_ms = min(due_ms, self._lit_ms + LAMP_LIT_MS)
+                due_ms = min(due_ms, self._lit_ms + ON_MS)
         return due_ms
 
     def _look_until(self, now_ms: int) -> None:
@@ -208,7 +208,7 @@ class Board:
     def _judge_lamp(self) -> None:
         self._judged = True
         draws = bool(self.feels["lamp_draws"])
-        self._lamp_settled = draws != self.senses.readings.lamp_fault
-        if self.senses.look_at_lamp(draws):
+        self._lamp_settled = draws == (not self.senses.readings.dead)
+        if self.senses.look_at(0, draws):
             self._news = True
             self._lamp_settled = True

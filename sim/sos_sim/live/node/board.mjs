@@ -65,13 +65,13 @@ export class Board {
   level(name) {
     const at = this.time();
     while (this.planned.length && this.planned[0][0] <= at) this.#apply(this.planned.shift());
-    const sense = this.config.sense;
-    if (sense?.level === name) return this.#lampDraws(sense.outputs) ? sense.on : sense.off;
+    const sense = this.config.senses.find((one) => one.level === name);
+    if (sense) return this.#draws(sense) ? sense.on : sense.off;
     return this.levels.get(name) ?? FLOATING;
   }
 
-  #lampDraws(outputs) {
-    return !this.levels.get("lamp_broken") && outputs.some((output) => this.outputs.get(output) > 0);
+  #draws({ outputs, broken }) {
+    return !this.levels.get(broken) && outputs.some((output) => this.outputs.get(output) > 0);
   }
 
   #apply([at, levels]) {
