@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ from sos_contract.errors import SafezoneError
 from sos_sim.bench.broker import Tls
 
 READY_TIMEOUT_S = 10.0
+HOP, HOP_BYTES = "bench/hop", 250  # as long as an alarm
 RETRY_S = 1  # after the broker was away: its session is kept there, so that nothing passes unheard meanwhile
 
 
@@ -23,7 +25,8 @@ class Ear:
     def __init__(self, port: int, topics: Sequence[str], tls: Tls | None = None) -> None:
         self.heard: list[tuple[float, str, bytes]] = []
         self._port = port
-        self._topics = [(topic, 1) for topic in topics]
+        self._hop_s = math.inf
+        self._topics = [(topic, 1) for topic in (*topics, HOP)]
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._ready = asyncio.Event()
@@ -61,6 +64,16 @@ class Ear:
     def first(self, leaf: str, after: float) -> float | None:
         """When the first message of a topic that ends so came, after that time."""
         return next((at for at, topic, _ in self.heard if at > after and topic.endswith(leaf)), None)
+
+    async def hop_s(self) -> float:
+        """How long a message of its own takes to the broker and back, seconds: one hop from a client to another. The
+        shortest so far, for what else the machine does meanwhile is no part of it."""
+        began = time.monotonic()
+        self._client.publish(HOP, bytes(HOP_BYTES), qos=1)
+        if not await self.wait(lambda: self.first(HOP, began) is not None, READY_TIMEOUT_S):
+            raise SafezoneError("the bench's broker does not hand on a message")
+        self._hop_s = min(self._hop_s, (self.first(HOP, began) or began) - began)
+        return self._hop_s
 
     # --- in paho's thread
 

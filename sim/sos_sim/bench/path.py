@@ -25,7 +25,7 @@ PIECES = (
     ("debounce", "pole"),
     ("journal, lamp: pressed, seal", "pole"),
     ("wire up", "wire"),
-    ("agent: check, commit, held", "agent"),
+    ("agent: check, commit, publish", "agent"),
     ("MQTT to the station", "broker"),
     ("station: commit, receipt", "station"),
     ("MQTT back, agent", "broker"),
@@ -43,9 +43,9 @@ class Marks:
     pressed_for_30_ms: float
     spoke: float
     arrived: float  # the last byte of the press at the agent's port
-    answered: float  # the agent began to send *held*
-    alarm: float  # at the broker
-    receipt: float  # at the broker
+    published: float  # a hop before the next
+    alarm: float  # at a client of the broker
+    receipt: float  # the same
     told: float  # the agent began to send *received*, or would have, were the wire free
     landed: float  # its last byte at the pole
     received: float
@@ -73,15 +73,15 @@ async def press(rig: Rig, ear: Ear) -> Marks | None:
     if wire is None or alarm is None or receipt is None:
         return None
     over = seen.contact + DEBOUNCE_MS / 1000
-    spoke, arrived, answered, told, landed = wire
+    spoke, arrived, told, landed = wire
+    published = max(arrived, alarm - await ear.hop_s())
     told = max(told, receipt)  # another process may have been quicker to hear of it than we were
     return Marks(
-        seen.contact, over, spoke, arrived, answered, max(answered, alarm), receipt, told,
-        max(told, landed), seen.at["received"],
+        seen.contact, over, spoke, arrived, published, alarm, receipt, told, max(told, landed), seen.at["received"]
     )  # fmt: skip
 
 
-def _wire(cable: WatchedCable, after: float) -> tuple[float, float, float, float, float] | None:
+def _wire(cable: WatchedCable, after: float) -> tuple[float, float, float, float] | None:
     size = sizes()
     byte_s = BITS_A_BYTE / BAUD
     ups = [(at, count) for at, up, count in cable.talks if up and at >= after and count >= size.up]
@@ -91,9 +91,9 @@ def _wire(cable: WatchedCable, after: float) -> tuple[float, float, float, float
     downs = [(at, count) for at, up, count in cable.talks if not up and at > spoke and count >= size.held]
     if len(downs) < 2 or downs[0][1] >= 2 * size.held:
         return None  # both answers in one
-    (answered, first), (told, second) = downs[:2]
-    begun = max(told, answered + first * byte_s)
-    return spoke, spoke + count * byte_s, answered, told, begun + second * byte_s
+    (held, first), (told, second) = downs[:2]
+    begun = max(told, held + first * byte_s)
+    return spoke, spoke + count * byte_s, told, begun + second * byte_s
 
 
 async def measure(folder: Path, count: int) -> list[Marks]:
