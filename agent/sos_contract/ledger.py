@@ -31,6 +31,8 @@ ALARM = "alarm"  # received: new, or a clash
 STAGE = "stage"  # an officer moved alarms on
 FAULT = "fault"  # opened; with its end, if it has happened in one moment
 FAULT_ENDED = "fault_ended"
+COMMAND = "command"  # an officer asked for a service message to a pole
+COMMAND_ENDED = "command_ended"  # what came of it
 
 # Kinds of an agent.
 PRESS = "press"  # held, with the pole's seal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -101,8 +102,9 @@ def test_the_same_request_again_is_said_again_and_recorded_once() -> None:
 def test_no_key_is_kept() -> None:
     world = healthy()
     wrapped = "ab" * WRAPPED
+    assert not ask(world).error
     ask(world, "replace_key", wrapped=wrapped, check="c" * 16)
-    assert said(world)[0].wrapped == wrapped
+    assert said(world)[-1].wrapped == wrapped
     assert wrapped not in "\n".join(world.disk.iterdump())
 
 
@@ -118,6 +120,26 @@ def test_the_first_answer_of_the_right_point_is_what_came_of_it() -> None:
     count = len(said(world))
     world.ask("commands", id=view.id)
     assert len(said(world)) == count, "what is settled is not said again"
+
+
+def test_who_asked_and_what_came_of_it_stand_in_the_ledger() -> None:
+    world = healthy()
+    (view,) = ask(world, "replace_key", **KEY).commands
+    for outcome in ("failed", "done"):  # the second one is none
+        world.send("command_answer", CommandAnswer(id=view.id, outcome=outcome, words="so it is"))
+    rows = world.disk.execute("SELECT kind, body FROM ledger WHERE kind LIKE 'command%' ORDER BY number").fetchall()
+    assert [(kind, json.loads(body)) for kind, body in rows] == [
+        ("command", {
+            "id": view.id, "pole": POLE, "point": "merlin", "command": "replace_key", "officer": "Somchai",
+            "terminal": "t1", "check": KEY["check"],
+        }),
+        ("command_ended", {"id": view.id, "outcome": "failed", "words": "so it is"}),
+    ]  # fmt: skip
+    world.wall_ms += KEEP_MS + 24 * 3_600_000
+    world.start()
+    world.pass_ms(10)
+    left = world.disk.execute("SELECT body FROM ledger WHERE kind LIKE 'command%'").fetchall()
+    assert not [body for (body,) in left if body is not None], "forgotten with the faults"
 
 
 def test_answers_that_do_not_fit_are_counted() -> None:

@@ -312,7 +312,7 @@ def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
     for numbers in connection.execute(ended, (effect.faults_before_ms,)).fetchall():
         records.update(numbers)
     connection.execute("DELETE FROM notice WHERE received_wall_ms < ?", (effect.faults_before_ms,))
-    commands.prune(connection, effect.faults_before_ms)
+    records |= commands.prune(connection, effect.faults_before_ms)
     rules = {"alarms_before_ms": effect.alarms_before_ms, "faults_before_ms": effect.faults_before_ms}
     ledger.forget(connection, effect.at.wall_ms, records, rules)
     return Done()
