@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # Allocators keep what they had once: a queue that was long for a moment leaves pages behind. A leak goes on.
-GROWTH_PART, GROWTH_KB = 0.4, 12 * 1024
-GROWTH_FILES = 4  # connections that are being made or given up at the moment of the look
+GROWTH_PART, GROWTH_KB = 0.25, 6 * 1024
+GROWTH_FILES = 3  # connections that are being made or given up at the moment of the look
 
 
 @dataclass(frozen=True)
