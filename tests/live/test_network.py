@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
+from sos_sim.live.layout import KeptPort, free_port
 from sos_sim.live.network import FAIR, HOST, Path, Weather
 
 pytestmark = pytest.mark.live
@@ -158,5 +160,28 @@ def test_who_connects_while_the_broker_is_down_is_reset() -> None:
         assert await Line(path, reader, writer).ask(b"anybody?") == b""
         writer.close()
         await path.stop()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_a_port_that_is_kept_refuses_goes_to_nobody_else_and_can_be_served_again_and_again() -> None:
+    """Two towns at once: an agent whose broker was killed must not find the other town's broker at its address."""
+
+    async def play() -> None:
+        kept = KeptPort()
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(HOST, kept.number)
+            server = await asyncio.start_server(_echo, HOST, kept.number)
+            reader, writer = await asyncio.open_connection(HOST, kept.number)
+            writer.write(b"ours")
+            assert await reader.readexactly(4) == b"ours"
+            writer.close()
+            server.close()
+            await server.wait_closed()
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((HOST, kept.number))
+        assert kept.number not in {free_port() for _ in range(500)}
+        kept.close()
 
     asyncio.run(asyncio.wait_for(play(), 60))

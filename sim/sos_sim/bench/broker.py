@@ -13,7 +13,7 @@ from pathlib import Path
 from sos_contract.errors import SafezoneError
 from sos_keys.acl import MAX_IN_FLIGHT, MAX_QUEUED
 from sos_sim.live.child import Child
-from sos_sim.live.layout import free_port
+from sos_sim.live.layout import KeptPort
 
 START_TIMEOUT_S = 10.0
 _DAYS = "30"  # that a certificate of a bench is good for: one run
@@ -75,7 +75,8 @@ class Mosquitto:
         self._persistent = persistent
         self._folder = folder
         self._tls = tls
-        self.port = free_port()
+        self._kept = KeptPort()
+        self.port = self._kept.number
         self.url = f"{'mqtts' if tls else 'mqtt'}://{_HOST}:{self.port}"
         self.child = Child("mosquitto", [find_mosquitto(), "-c", str(folder / "mosquitto.conf")], folder / "log")
 
@@ -110,4 +111,6 @@ class Mosquitto:
         return lines
 
     async def stop(self) -> None:
+        """For good: the port is anybody's."""
         await self.child.stop()
+        self._kept.close()

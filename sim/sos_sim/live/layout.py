@@ -20,6 +20,24 @@ def free_port() -> int:
         return port
 
 
+class KeptPort:
+    """A TCP port on loopback that stays ours while nobody serves it: who connects is refused, and nobody else gets it.
+
+    A broker that is killed for a while must not find its port taken, and its clients must not find somebody else's
+    broker there. The server has to set SO_REUSEADDR, as mosquitto and asyncio do.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.number: int = self._socket.getsockname()[1]
+
+    def close(self) -> None:
+        """Anybody may have it."""
+        self._socket.close()
+
+
 def localise(site: Site, folder: Path, broker: str) -> Site:
     """``site`` with everything that belongs to one machine moved into ``folder``; no GPIO, no certificates."""
 

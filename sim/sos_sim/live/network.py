@@ -9,6 +9,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sos_sim.live.layout import KeptPort
+
 HOST = "127.0.0.1"
 _CHUNK_BYTES = 4096
 _MOST_CHUNKS = 64  # under way on one direction of a connection; then the sender has to wait, as on a full socket
@@ -40,7 +42,8 @@ class Path:
 
     def __init__(self, broker_port: int) -> None:
         self._broker_port = broker_port
-        self.port = 0
+        self._kept = KeptPort()
+        self.port = self._kept.number
         self.weather = FAIR
         self.connections = 0  # taken so far
         self._changed = asyncio.Event()
@@ -52,11 +55,11 @@ class Path:
         """Listen, always on the same port."""
         if self._server is None:
             self._server = await asyncio.start_server(self._taken, HOST, self.port, limit=_CHUNK_BYTES)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Nothing is left of it."""
         await self._refuse()
+        self._kept.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -73,7 +73,8 @@ class Zone:
         a program reaches it instead, by ``station`` or the point's id."""
         self.folder = folder
         self._own_broker = not broker
-        self.broker_url = broker or f"mqtt://127.0.0.1:{layout.free_port()}"
+        self._kept = None if broker else layout.KeptPort()
+        self.broker_url = broker or f"mqtt://127.0.0.1:{self._kept.number if self._kept else 0}"
         self.site = layout.localise(site, folder, self.broker_url)
         self.notes: deque[Note] = deque(maxlen=MOST_NOTES)
         self.poles: dict[str, LivePole] = {}
@@ -175,6 +176,8 @@ class Zone:
         poles = [pole.stop() for pole in self.poles.values()]
         await asyncio.gather(*poles, *(agent.stop() for agent in self.agents.values()), self.station.stop())
         await self.broker.stop()
+        if self._kept is not None:
+            self._kept.close()
         for cable in set(self.cables.values()):
             cable.close()
 
@@ -235,6 +238,10 @@ class Zone:
             return ""
         stage, t = self._last[pole]
         return f"{stage.replace('_', ' ')}, {time.monotonic() - t:.0f} s ago"
+
+    def link(self, pole: str) -> str:
+        """What its agent tells of that pole's link: up, lost, or unknown while no agent can be heard."""
+        return self._health.link(pole)
 
     async def lose_link(self, pole: str, timeout_s: float) -> None:
         """Until the agent has told that the pole's link is lost. Raises TimeoutError."""
