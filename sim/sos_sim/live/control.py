@@ -27,6 +27,7 @@ class _Lines(asyncio.SubprocessProtocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hear = hear
         self._rest = b""
+        self._over: set[str] = set()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -36,8 +37,17 @@ class _Lines(asyncio.SubprocessProtocol):
         for line in lines:
             self._hear(json.loads(line))
 
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == 1:
+            self._end("silent")
+
     def process_exited(self) -> None:
-        if not self.ended.done():
+        self._end("exited")
+
+    def _end(self, what: str) -> None:
+        """It has ended once it is gone and its last words have been heard: what it said before never comes after."""
+        self._over.add(what)
+        if self._over == {"silent", "exited"} and not self.ended.done():
             self.ended.set_result(None)
 
 

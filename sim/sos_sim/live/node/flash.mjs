@@ -30,8 +30,12 @@ export class Flash {
     for (let at = 0; at < data.length; at += PAGE) {
       const old = Buffer.alloc(Math.min(PAGE, data.length - at));
       this.read(address + at, old);
-      for (let i = 0; i < old.length; i++) old[i] &= data[at + i];
-      this.#work("program", address + at, old, PROGRAM_MS);
+      const written = { from: old.length, to: 0 }; // the bytes that are not all ones: what the others hold stays
+      for (let i = 0; i < old.length; i++) {
+        old[i] &= data[at + i];
+        if (data[at + i] !== 0xff) Object.assign(written, { from: Math.min(written.from, i), to: i + 1 });
+      }
+      this.#work("program", address + at, old, PROGRAM_MS, written);
     }
   }
 
@@ -39,7 +43,7 @@ export class Flash {
     this.#work("erase", address, Buffer.alloc(SECTOR, 0xff), ERASE_MS);
   }
 
-  #work(op, address, bytes, ms) {
+  #work(op, address, bytes, ms, written = {}) {
     const from = now();
     const cut = this.cut?.during === op && this.cut.nth-- === 1 ? Math.min(this.cut.byte, bytes.length) : null;
     if (cut !== null) {
@@ -55,6 +59,6 @@ export class Flash {
       fs.writeSync(this.fd, bytes, part * size, size, address + part * size);
     }
     this.blocked(from, from + ms); // not what the host took beyond: the board would have been awake again
-    say({ ev: "flash", op, address, size: bytes.length });
+    say({ ev: "flash", op, address, size: bytes.length, ...written });
   }
 }
