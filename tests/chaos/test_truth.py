@@ -174,6 +174,8 @@ def test_growth_is_found_and_a_little_is_forgiven() -> None:
     assert [words for _, words in grown(fresh, {PART: Use(7, 90_000, 20)})]
     assert [words for _, words in grown(fresh, {PART: Use(9, 30_000, 60)})]
     assert not grown(fresh, {"agent:new": Use(9, 900_000, 60)})
+    assert grown({"pole:a": Use(7, 60, 20)}, {"pole:a": Use(7, 120, 20)})
+    assert not grown({"pole:a": Use(7, 60, 20)}, {"pole:a": Use(7, 80, 20)})
     words = most_grown(fresh, {PART: Use(7, 30_500, 18), "agent:new": Use(9, 900_000, 60)})
     assert words == f"at most +500 KiB of memory ({PART}) and -2 files ({PART})"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.chaos.test_plan import BETONG
 
 from sos_pole.journal import Journal
+from sos_pole.records import STATE
 from sos_sim.chaos.flash import PoleFlash
 from sos_sim.chaos.witness import Witness
 from sos_sim.nor_flash import NorFlash, PowerCut
@@ -51,13 +52,17 @@ def test_what_stands_in_the_flash_was_pressed_also_when_it_is_released(tmp_path:
     assert identity.incarnation == f"{board.journal.incarnation:016x}"
 
 
-def test_the_page_that_was_written_shows_what_came(tmp_path: Path) -> None:
+def test_only_what_was_written_just_now_is_taken_for_news(tmp_path: Path) -> None:
+    """A pole wrote a second press before it was heard that it had released the first: the news came too early."""
     board = Board(tmp_path / "flash")
     board.press()
-    address = START + board.journal.entries[0].address
+    board.press()
+    first, second = (START + entry.address for entry in board.journal.entries)
     seen = board.save()
-    assert [one.identity.press for one in seen.page(address // 256 * 256)] == [1]
-    assert seen.page(0) == [], "the file system"
+    assert [one.identity.press for one in seen.slots(first, first + 32)] == [1]
+    assert [one.identity.press for one in seen.slots(second, second + 32)] == [2]
+    assert seen.slots(first + STATE, first + STATE + 1) == [], "a release"
+    assert seen.slots(0, 256) == [], "the file system"
 
 
 def test_identities_stay_when_the_bank_changes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sos_contract.payloads import Identity
 from sos_pole import records, recovery
 from sos_pole.journal import Journal
-from sos_sim.nor_flash import PAGE, NorFlash
+from sos_sim.nor_flash import NorFlash
 from sos_wire.messages import KINDS
 
 _NO_ENTROPY = bytes(16)
@@ -36,10 +36,11 @@ class PoleFlash:
             file.seek(self._start + at)
             return file.read(count)
 
-    def page(self, address: int) -> list[Written]:
-        """The presses in the page at that address of the flash: what was programmed just now."""
-        at = address - self._start
-        return self._presses(self._read(at, PAGE)) if 0 <= at < self._size else []
+    def slots(self, begin: int, end: int) -> list[Written]:
+        """The presses whose record begins in the flash from ``begin`` up to but not ``end``: programmed just now."""
+        first = -(-(begin - self._start) // records.SLOT) * records.SLOT
+        count = -(-(end - self._start - first) // records.SLOT) * records.SLOT
+        return self._presses(self._read(first, count)) if 0 <= first < self._size and count > 0 else []
 
     def everything(self) -> list[Written]:
         """All presses whose record is whole, released ones too, until their sector is erased."""

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sos_contract.errors import SafezoneError
@@ -16,7 +16,7 @@ from sos_contract.stages import RECEIVED, rank
 from sos_sim.chaos import truth
 from sos_sim.chaos.evidence import Finding, Mint, Touch
 from sos_sim.chaos.plan import Act, Round, line_name
-from sos_sim.chaos.resources import Use, grown, most_grown, use_of
+from sos_sim.chaos.resources import POLE, Use, grown, most_grown, use_of
 from sos_sim.chaos.stores import Row
 from sos_sim.chaos.town import Town
 from sos_wire.messages import STAGES
@@ -102,18 +102,22 @@ class _Run:
     async def first_look(self) -> None:
         """What each process has when it is fresh, and in service."""
         await asyncio.sleep(SETTLE_S)
-        self._fresh = self._uses()
+        self._fresh = await self._uses()
 
-    def _uses(self) -> dict[str, Use]:
-        found = {name: use_of(pid) for name, pid in self._town.pids().items()}
-        return {name: use for name, use in found.items() if use is not None}
+    async def _uses(self) -> dict[str, Use]:
+        found = {name: use for name, pid in self._town.pids().items() if (use := use_of(pid)) is not None}
+        for name, pole in self._town.zone.poles.items():
+            if pole.running:
+                heap_kb = int((await pole.stats())["heap"]) // 1024
+                found[f"{POLE}{name}"] = replace(found[f"{POLE}{name}"], memory_kb=heap_kb)
+        return found
 
     async def round(self, one: Round) -> None:
         """A storm, a calm, and the checks."""
         town = self._town
         town.witness.next_round()
         self._began_s = time.monotonic()
-        survivors = self._uses()
+        survivors = await self._uses()
         self._tell(str(one))
         await self._storm(one)
         calm_s = time.monotonic()
@@ -132,7 +136,7 @@ class _Run:
 
     async def _settled(self) -> dict[str, Use]:
         await asyncio.sleep(SETTLE_S)
-        return self._uses()
+        return await self._uses()
 
     def _count(self, one: Round) -> None:
         total, town = self._total, self._town
@@ -221,6 +225,9 @@ class _Run:
             owner = self._town.witness.owner[name]
             stage = stages.get(owner) if owner is not None else None
             told = pole.look == "in_service" or (pole.look in STAGES and rank(pole.look) >= rank(RECEIVED))
+            link = self._town.zone.link(name)
+            if link != "up":  # a lamp may say that it is in service for 10 s after its agent was killed
+                yield Finding("stuck", now, name, f"its link is {link}, and the lamp says {pole.look}")
             if not told:
                 words = f"the lamp says {pole.look}" + (f", and press {owner} is {stage} in the inbox" if stage else "")
                 yield Finding("stuck", now, name, words)

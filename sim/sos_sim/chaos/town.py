@@ -13,6 +13,7 @@ from sos_contract.site import Site
 from sos_sim.bench.broker import Mosquitto
 from sos_sim.chaos.disks import Disks, make_disks
 from sos_sim.chaos.plan import Act, line_name
+from sos_sim.chaos.resources import POLE
 from sos_sim.chaos.witness import Witness
 from sos_sim.live.child import Child
 from sos_sim.live.network import FAIR, HOST, Weather
@@ -104,7 +105,7 @@ class Town:
     def pids(self) -> dict[str, int]:
         """Everything that runs, by name."""
         found = {name: child.pid for name, child in self.children.items() if child.running}
-        return found | {f"pole:{name}": pole.pid for name, pole in self.zone.poles.items() if pole.running}
+        return found | {f"{POLE}{name}": pole.pid for name, pole in self.zone.poles.items() if pole.running}
 
     # --- chores
 

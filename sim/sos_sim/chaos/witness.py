@@ -111,7 +111,9 @@ class Witness:
     def _heard(self, change: Change) -> None:
         pole, t = change.pole, change.t
         if change.kind == "flash" and change.value.get("op") == "program":
-            for written in self._flash[pole].page(int(change.value["address"])):
+            # That slot alone: by the time that we hear of it, the pole may have written more into the page.
+            address, begin, end = (int(change.value[name]) for name in ("address", "from", "to"))
+            for written in self._flash[pole].slots(address + begin, address + end):
                 self._minted(written, t)
         elif change.kind == "look":
             self.looks[pole].append((t, str(change.value)))
