@@ -282,15 +282,20 @@ def table(outcome: dict[Mutant, str], made: str) -> str:
     """Counts by module, in Markdown."""
     tried: Counter[str] = Counter()
     killed: Counter[str] = Counter()
+    late: Counter[str] = Counter()
     for mutant, status in outcome.items():
         tried[mutant.source] += 1
         killed[mutant.source] += status in KILLED
-    rows = [made, "", "| module | tried | killed | survived | killed, % |", "|---|---|---|---|---|"]
-    for source in [*sorted(tried), "all"]:
-        many, dead = (tried[source], killed[source]) if source != "all" else (tried.total(), killed.total())
-        rows.append(
-            f"| `{source}` | {many} | {dead} | {many - dead} | {100 * dead / many:.1f} |".replace("`all`", "all")
-        )
+        late[mutant.source] += status in KILLED and status != "killed"
+    rows = [
+        made,
+        "",
+        "| module | tried | killed | of these out of time | survived | killed, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines = [(f"`{source}`", tried[source], killed[source], late[source]) for source in sorted(tried)]
+    for name, many, dead, slow in [*lines, ("all", tried.total(), killed.total(), late.total())]:
+        rows.append(f"| {name} | {many} | {dead} | {slow} | {many - dead} | {100 * dead / many:.1f} |")
     return "\n".join(rows)
 
 
