@@ -91,7 +91,7 @@ class Debounce:
         return True
 
     def _contact(self, ms: int) -> None:
-        if self._level != PRESSED:
+        if self._level != PRESSED and self._edges < 2 * _EDGES:
             self._edges += 1
         if self._see("contact"):
             self._since_ms = 0
@@ -107,7 +107,7 @@ class Debounce:
     def _idle(self, ms: int) -> None:
         self._idle_ms = min(self._idle_ms + ms, CALM_MS)
         self._since_ms = min(self._since_ms + ms, NEVER)
-        if self._idle_ms >= GAP_MS and self._see("gap"):
+        if self._idle_ms >= GAP_MS and self._see("gap") and self._brief < 2 * _BRIEF:
             self._brief += 1
         if self._idle_ms >= CALM_MS:
             self._since_ms = 0
@@ -131,7 +131,8 @@ class Debounce:
             self._happened += ("loop_open" if level == OPEN else "loop_short",)
 
     def _calm_down(self, ms: int) -> None:
-        """Leaky buckets: edges and contacts too brief count up, time counts them down."""
+        """Leaky buckets: edges and contacts too brief count up, time counts them down. They hold twice what is chatter,
+        so that its end is seen minutes after the last of it, however long it was."""
         self._edges_ms += ms
         self._brief_ms += ms
         if self._edges_ms >= _EDGE_LEAK_MS:
@@ -142,7 +143,6 @@ class Debounce:
             self._brief_ms %= _BRIEF_LEAK_MS
         if not self.chattering and (self._edges >= _EDGES or self._brief >= _BRIEF):
             self.chattering = True
-            self._edges = min(self._edges, 2 * _EDGES)
             self._happened += ("chatter",)
         elif self.chattering and not self._edges and not self._brief:
             self.chattering = False
