@@ -206,7 +206,7 @@ def _configuration(part: Part) -> dict[str, object]:
         {path.parent.name for tree in ("agent", "firmware", "sim") for path in ROOT.glob(f"{tree}/*/*.py")}
     )
     mutmut["also_copy"] = [name for name in packages if name != package] + ["agent", "firmware", "hardware"]
-    tests = [path for glob in part.tests for path in sorted(ROOT.glob(glob))]
+    tests = [path for glob in part.tests for path in sorted(ROOT.glob(glob)) if path.name not in part.without]
     mutmut["pytest_add_cli_args_test_selection"] = [str(path.relative_to(ROOT)) for path in tests]
     for test in part.without:
         how = "deselect" if "::" in test else "ignore"

@@ -11,11 +11,12 @@ from sos_pole.journal import Entry, Journal
 from sos_pole.lamp import Player
 from sos_pole.pole import VERSION
 from sos_pole.runs import IDLE, OPEN, PRESSED
-from sos_pole.senses import Readings, Senses
+from sos_pole.senses import ON_MS, Readings, Senses
 from sos_sim.nor_flash import NorFlash
 from sos_wire.frame import Decoder, Frame, parse
 from sos_wire.handshake import read_hello
 from sos_wire.messages import Command
+from sos_wire.ticks import TICKS_MASK
 
 
 def test_a_spark_within_a_press_belongs_to_its_length() -> None:
@@ -83,10 +84,27 @@ def test_an_erase_that_complains_is_told_even_if_the_sector_is_blank() -> None:
     assert not journal.failing and journal.erase_one() and journal.failing and journal.dirty == 0
 
 
-def test_the_lamps_fault_is_one_change() -> None:
+def test_a_fault_of_lamp_or_sounder_is_one_change_and_so_is_its_end() -> None:
+    for output, dead in ((0, 1), (1, 2)):
+        senses = Senses(1, 2)
+        looks = [senses.look_at(output, False) for _ in range(3)]
+        assert looks == [False, False, True] and (senses.readings.changes, senses.readings.dead) == (1, dead)
+        looks = [senses.look_at(output, draws) for draws in (True, False, True, True, True)]
+        assert looks == [False] * 4 + [True] and (senses.readings.changes, senses.readings.dead) == (2, 0)
+
+
+def test_an_output_is_judged_once_a_look_from_60_ms_on() -> None:
     senses = Senses(1, 2)
-    looks = [senses.look_at_lamp(False) for _ in range(3)]
-    assert looks == [False, False, True] and senses.readings.changes == 1 and senses.readings.lamp_fault
+    assert not senses.due(1, 5)
+    senses.put(1, 440, TICKS_MASK)
+    assert [senses.due(1, at) for at in (ON_MS - 2, ON_MS - 1, ON_MS)] == [False, True, False]
+    senses.look(False, False, 0, 0)
+    assert senses.due(1, ON_MS + 1) and not senses.due(0, ON_MS + 1)
+    senses.put(1, 880, 200)
+    assert not senses.due(1, 199 + ON_MS) and senses.due(1, 200 + ON_MS)
+    senses.put(1, 0, 300)
+    senses.look(False, False, 0, 0)
+    assert not senses.due(1, 9_000)
 
 
 def test_a_command_that_is_refused_is_told_by_its_number() -> None:
