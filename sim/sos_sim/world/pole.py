@@ -74,7 +74,6 @@ class PoleNode:
         self._touches = [0] * spec.buttons
         self._board: Board | None = None
         self._timer: list[object] | None = None
-        self._on_time = self._turn_on_time
         self._origin_us = 0  # the board's clock was ``_origin_ms`` then
         self._origin_ms = 0
         self._busy_us = 0  # the flash is being written until then
@@ -84,7 +83,6 @@ class PoleNode:
         self._fed_us = 0
         self._lamp_entry: Entry | None = None
         self._minted: dict[str, tuple[bool, int]] = {}  # identity -> durable, repeats
-        self._noted: dict[Entry, tuple[bool, int]] = {}  # the same, quicker to find
 
     # -- power
 
@@ -357,17 +355,11 @@ class PoleNode:
         board = self._board
         if board is None or self._frozen or self._turning:
             return
+        due_us = self._us(board.next_ms())
         if self._busy_us > self._loop.now_us:
             return  # the step is not carried out yet
-        due_us = self._us(board.next_ms())
-        if self._timer is not None and self._timer[0] == due_us and self._timer[2] is self._on_time:
-            return
         self._cancel()
-        self._timer = self._loop.at(due_us, self._on_time)
-
-    def _turn_on_time(self) -> None:
-        self._timer = None
-        self._turn()
+        self._timer = self._loop.at(due_us, self._turn)
 
     # -- what is to be told
 
@@ -377,15 +369,14 @@ class PoleNode:
     def _note_presses(self, pole: Pole) -> None:
         """Presses that got their identity, or stand for one more, since the last look."""
         for entry in pole.journal.entries:
-            now = (entry.durable, entry.repeats)
-            if self._noted.get(entry) == now:
-                continue
-            self._noted[entry] = now
             identity = self._identity(entry)
-            known, self._minted[identity] = self._minted.get(identity), now
-            if known is None or entry.repeats != known[1]:
-                kind = KINDS[entry.kind - 1]
-                self._trace.say(self._loop.now_us, "minted", self.spec.id, identity, kind, *now)
+            known = self._minted.get(identity)
+            now = (entry.durable, entry.repeats)
+            if known != now:
+                self._minted[identity] = now
+                if known is None or entry.repeats != known[1]:
+                    kind = KINDS[entry.kind - 1]
+                    self._trace.say(self._loop.now_us, "minted", self.spec.id, identity, kind, *now)
 
     def _note_look(self, pole: Pole) -> None:
         self.look = pole.look
