@@ -226,6 +226,7 @@ class DeskRequest(msgspec.Struct, frozen=True, kw_only=True):
     action: Literal["list", "show", "notices", "accept", "dispatch", "arrive", "close", "command", "commands"]
     alarm: str = ""  # number of the alarm at this station, as `list` shows it; `accept` of "": the first that waits
     seen: int = 0  # newest alarm number on the screen: later presses of the incident are not covered; 0: not told
+    run: str = ""  # of the station, as the screen's answer told: numbers of a run before may name other alarms now
     seen_stage: str = ""  # stage on the screen the officer acted on; refused if the alarm has moved on
     disposition: str = ""
     note: str = ""
@@ -320,6 +321,7 @@ class DeskAnswer(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     error: str = ""
     hint: str = ""
+    run: str = ""  # of the station program, new at each of its starts
     alarms: tuple[AlarmView, ...] = ()
     changes: tuple[ChangeView, ...] = ()
     faults: tuple[FaultView, ...] = ()

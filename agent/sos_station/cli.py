@@ -284,10 +284,11 @@ def _act(
 
     async def work(terminal: Terminal) -> DeskAnswer:
         # What is looked at now is what the change covers; a press that comes in between waits on, and the hint says so.
-        alarm = (await _show(terminal, number)).alarms[0] if number else await _first_waiting(terminal)
+        shown = await (_show(terminal, number) if number else _first_waiting(terminal))
+        alarm = shown.alarms[0]
         request = DeskRequest(
             number="", officer=who, action=action, alarm=str(alarm.number), seen=alarm.newest, seen_stage=seen,
-            disposition=disposition, note=note,
+            run=shown.run, disposition=disposition, note=note,
         )  # fmt: skip
         return good(await terminal.ask(request))
 
@@ -316,12 +317,12 @@ async def _show(terminal: Terminal, number: str) -> DeskAnswer:
     return good(await terminal.ask(DeskRequest(number="", officer="", action="show", alarm=number, limit=PAGE_ROWS)))
 
 
-async def _first_waiting(terminal: Terminal) -> AlarmView:
+async def _first_waiting(terminal: Terminal) -> DeskAnswer:
     request = DeskRequest(number="", officer="", action="list", by_incident=True, limit=1)
-    alarms = good(await terminal.ask(request)).alarms
-    if not alarms or alarms[0].stage != RECEIVED:
+    answer = good(await terminal.ask(request))
+    if not answer.alarms or answer.alarms[0].stage != RECEIVED:
         raise SafezoneError("no alarm waits for an officer")
-    return alarms[0]
+    return answer
 
 
 def good(answer: DeskAnswer) -> DeskAnswer:

@@ -43,7 +43,7 @@ class Desk:
         self._zone = zone
         self._rng = rng
         self._open: set[int] = set()  # numbers of alarms that the bell rang for and that are not known to be closed
-        self._screens: list[tuple[AlarmView, ...]] = []
+        self._screens: list[DeskAnswer] = []
         zone.trace.listen("received", self._bell)
         for index, name in enumerate(names):
             zone.loop.after(int((2.0 + index) * 1e6), partial(self._look, zone.terminal(name)))
@@ -67,15 +67,14 @@ class Desk:
     def _listed(self, terminal: TerminalNode, answer: DeskAnswer | None) -> None:
         if answer is None or answer.error:
             return
-        alarms = answer.alarms
-        if not alarms:
+        if not answer.alarms:
             self._open.clear()
-        self._screens = [*self._screens[-OLD_SCREENS + 1 :], alarms]
+        self._screens = [*self._screens[-OLD_SCREENS + 1 :], answer]
         if "old" in self.habits and self._rng.random() < 0.5:
-            alarms = self._screens[0]
+            answer = self._screens[0]
         waits_s = self._rng.uniform(*THINK_S) * self.habits.get("slow", 1.0)
-        for alarm in self._chosen(alarms):
-            self._zone.loop.after(int(waits_s * 1e6), partial(self._act, terminal, alarm))
+        for alarm in self._chosen(answer.alarms):
+            self._zone.loop.after(int(waits_s * 1e6), partial(self._act, terminal, alarm, answer.run))
             waits_s += 0.2
 
     def _chosen(self, alarms: tuple[AlarmView, ...]) -> list[AlarmView]:
@@ -84,9 +83,9 @@ class Desk:
         rest = open_[AT_ONCE - 1 :]
         return open_[: AT_ONCE - 1] + ([self._rng.choice(rest)] if rest else [])
 
-    def _act(self, terminal: TerminalNode, alarm: AlarmView) -> None:
+    def _act(self, terminal: TerminalNode, alarm: AlarmView, run: str) -> None:
         action = _NEXT.get(alarm.stage, "close")
-        more: dict[str, Any] = {"seen": alarm.newest}
+        more: dict[str, Any] = {"seen": alarm.newest, "run": run}
         if self._rng.random() < 0.7:
             more["seen_stage"] = alarm.stage
         if alarm.stage == RECEIVED and self._rng.random() < CLOSED_UNSEEN:

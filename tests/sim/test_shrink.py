@@ -129,7 +129,7 @@ def test_the_command_line_finds_a_bug_and_says_where_its_story_lies(
     (folder,) = tmp_path.iterdir()
     assert f"timeline: {folder / PAGE}" in told.err and "FORGED at" in told.err
     assert "reproduce: safezone soak --seeds 0:1 --hours 0.02 --bug identity-again" in told.err
-    assert "runs        1\n" in told.out, "the first finding ends the hunt"
+    assert "runs            1\n" in told.out, "the first finding ends the hunt"
 
 
 def test_the_command_line_plays_a_scenario_with_a_bug_and_without(

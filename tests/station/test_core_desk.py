@@ -242,6 +242,19 @@ def test_a_request_repeated_after_a_restart_is_not_carried_out_again() -> None:
     assert len(world.ask("show", 1).changes) == 3
 
 
+def test_a_screen_of_a_run_before_is_not_acted_on() -> None:
+    """Restored from an older copy, a station gave the number on an old screen to a press that nobody had seen, and an
+    accept that was under way took it (seed 7, one hour)."""
+    world = _at(RECEIVED)
+    run = world.ask("list").run
+    world.entropy = bytes(range(1, 33))
+    world.start()
+    assert world.ask("accept", 1, run=run).error.endswith("look again")
+    assert world.lamp(alarm(1).id) == "received"
+    assert world.ask("list").run != run
+    assert not world.ask("accept", 1, run=world.ask("list").run).error
+
+
 def test_a_number_used_for_something_else_is_refused() -> None:
     world = _at(RECEIVED)
     world.put(world.request("accept", 1, number="x"))

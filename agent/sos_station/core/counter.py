@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
+import msgspec
+
 from sos_contract import topics
 from sos_contract.payloads import DeskAnswer, DeskRequest, Identity, Progress, Refused, decode, encode
 from sos_station.core import commands, desk
@@ -33,6 +35,8 @@ MAX_ANSWERS = 1024
 # Lists being read; beyond it a terminal is told to try again.
 MAX_LISTS = 64
 
+_OTHER_RUN = "the station has started anew since your screen was shown; look again"
+
 IDLE, READING, CHANGING = "idle", "reading", "changing"
 # One decision at a time: (state, happening) -> state
 FLOW: dict[tuple[str, str], str] = {
@@ -51,6 +55,7 @@ class Counter:
         self._station = station
         self._commands = for_poles
         self.incarnation = ""
+        self.run = ""
         self._state = IDLE
         self._queue: deque[tuple[str, str, DeskRequest]] = deque()
         self._answers: OrderedDict[str, tuple[DeskRequest, DeskAnswer]] = OrderedDict()
@@ -132,6 +137,9 @@ class Counter:
         if found.done:
             # Carried out before a restart of the station: the same answer, as the alarms stand now.
             answer = DeskAnswer(number=request.number, alarms=tuple(view(row, now) for row in found.done))
+        elif request.run and request.run != self.run:
+            # A run that began with an older copy of the inbox gives numbers once more, to other alarms.
+            answer = DeskAnswer(number=request.number, error=_OTHER_RUN)
         elif case is None:
             answer = DeskAnswer(number=request.number, error=_no_such(effect))
         else:
@@ -186,6 +194,7 @@ class Counter:
         return self._answer(broker, terminal, answer)
 
     def _answer(self, broker: str, terminal: str, answer: DeskAnswer) -> Effect:
+        answer = msgspec.structs.replace(answer, run=self.run)
         return Publish(broker, topics.desk_answer(self._station, terminal), encode(answer))
 
     def _move(self, happening: str) -> None:

@@ -146,7 +146,7 @@ class Station:
     def _started(self, event: Started, now_ms: int) -> list[Effect]:
         self._clock.timebase = event.timebase
         self.inbox.incarnation = self._counter.incarnation = event.inbox
-        self.inbox.run = event.entropy[-4:].hex()
+        self.inbox.run = self._counter.run = event.entropy[-4:].hex()
         self._prune_ms = now_ms
         ready = Ready(f"armed; inbox {event.inbox}")
         now = self._clock.stamp(now_ms)
