@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections import Counter
@@ -107,9 +108,11 @@ class _Run:
     async def _uses(self) -> dict[str, Use]:
         found = {name: use for name, pid in self._town.pids().items() if (use := use_of(pid)) is not None}
         for name, pole in self._town.zone.poles.items():
-            if pole.running:
+            use = found.pop(f"{POLE}{name}", None)
+            with contextlib.suppress(TimeoutError, SafezoneError):  # it does not run, or this machine stands still
                 heap_kb = int((await pole.stats())["heap"]) // 1024
-                found[f"{POLE}{name}"] = replace(found[f"{POLE}{name}"], memory_kb=heap_kb)
+                if use is not None:
+                    found[f"{POLE}{name}"] = replace(use, memory_kb=heap_kb)
         return found
 
     async def round(self, one: Round) -> None:
@@ -127,7 +130,7 @@ class _Run:
         else:
             await self._last_presses()
             await self._close_all()
-        self._judge(calm_s)
+        self._judge(calm_s, arrived=not well)
         before, after = self._fresh | survivors, await self._settled()
         self._found(Finding("grown", time.monotonic(), name, words) for name, words in grown(before, after))
         self._count(one)
@@ -197,9 +200,9 @@ class _Run:
         try:
             inbox = town.witness.stores.inbox()
             waiting = {point: town.witness.stores.waiting(point) for point in town.zone.agents}
+            wrong = [self._waits(mint, now) for mint in truth.missing(town.witness.mints, inbox)]
         except sqlite3.OperationalError as error:
             return [Finding("stuck", now, "station", f"a database cannot be read: {error}")]
-        wrong = [self._waits(mint, now) for mint in truth.missing(town.witness.mints, inbox)]
         wrong += [
             Finding("stuck", now, f"agent:{point}", f"{count} alarms wait to be receipted")
             for point, count in waiting.items()
@@ -236,10 +239,8 @@ class _Run:
         """All is well: two presses at each pole, one soon after the other, are received in order and in time."""
         town = self._town
         for _ in range(2):
-            contacts = [(name, await pole.press(_HOLD_MS)) for name, pole in town.zone.poles.items()]
-            for name, at_s in contacts:
-                town.presses += 1
-                town.witness.touched(name, "press", at_s, at_s + _HOLD_MS / 1000, brief=False)
+            for name in town.zone.poles:
+                await town.act(Act(0.0, "press", name, 0.0, (("ms", _HOLD_MS),)))
             await asyncio.sleep(_AFTER_HURRY_S)
         until = time.monotonic() + RECEIVED_WITHIN_S
         while wrong := self._wrong():
@@ -290,7 +291,8 @@ class _Run:
         total.stale_s = max(total.stale_s, worst)
         total.late_s = max(total.late_s, seen.lag.worst_s(0.0, time.monotonic()))
 
-    def _judge(self, calm_s: float) -> None:
+    def _judge(self, calm_s: float, *, arrived: bool) -> None:
+        """``arrived``: all had arrived when the last presses were made, so that all has to be there now."""
         town, now = self._town, time.monotonic()
         witness, seen = town.witness, town.witness.seen
         inbox, touches = witness.stores.inbox(), witness.touches(now)
@@ -308,6 +310,7 @@ class _Run:
         self._found(truth.stale_lamps(seen.stale.values(), seen))
         self._found(truth.made_up(touches, seen.mints))
         self._found(truth.arrived(witness.mints, inbox, now))
+        self._found(self._waits(mint, now) for mint in truth.missing(witness.mints, inbox) if arrived)
         self._found(truth.too_old(seen.mints, inbox, self._wall_minus_mono_s))
         self._found(truth.out_of_order(seen.mints, inbox, calm_s, now))
         raised = [(at_s, pole, f"the firmware raised {text}") for at_s, pole, text in witness.crashes]
