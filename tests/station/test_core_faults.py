@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.station.world import A, World, alarm
+from tests.station.world import WALL_MS, A, World, alarm
 
-from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Receipt
+from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Quality, Receipt
 from sos_station.core import events as ev
 from sos_station.core import faults
 from sos_station.core.brokers import shown
@@ -168,13 +168,28 @@ def test_old_fault_records_go_after_two_years_and_open_ones_stay() -> None:
     assert ("merlin", "merlin-1", "pole_restarted") not in world.faults(everything=True)
 
 
-def test_a_clock_that_was_never_set_forgets_nothing() -> None:
+@pytest.mark.parametrize("quality", ["unset", "holdover"])
+def test_a_clock_that_nobody_sets_right_forgets_nothing(quality: Quality) -> None:
     world = World()
     world.send("notice", notice(2, "pole_restarted", clock="unset"))
-    world.quality = "unset"
+    world.quality = quality
     world.wall_ms += faults.KEEP_MS + 10
     world.start()
     world.pass_ms(1_000)
+    assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
+
+
+def test_what_was_closed_before_the_clock_was_set_is_not_forgotten_as_fifty_years_old() -> None:
+    """Its point would offer it again, and it would be another alarm (seed 20, one hour)."""
+    world = World(wall_ms=10_000, quality="unset")
+    world.send("alarm", alarm(1))
+    world.send("alarm", alarm(1, pole="market-1"), point="market")
+    world.send("notice", notice(2, "pole_restarted"))
+    assert not world.ask("close", 1, disposition="test").error
+    world.wall_ms, world.quality = WALL_MS, "synced"
+    world.start()
+    world.pass_ms(1_000)
+    assert {row.number for row in world.alarms(everything=True)} == {1, 2}
     assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
 
 

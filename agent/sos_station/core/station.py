@@ -159,7 +159,7 @@ class Station:
         self._points.sight(bool(self._brokers.up()), now)
         if self._prune_ms is not None and now_ms >= self._prune_ms:
             self._prune_ms = now_ms + PRUNE_EVERY_MS
-            if now.quality != "unset":  # a clock that was never set would find everything old, or nothing
+            if now.quality == "synced":  # one that was never set, or set by hand, could find everything old
                 keep = self._settings
                 effects.append(Prune(now, now.wall_ms - keep.alarms_keep_ms, now.wall_ms - keep.faults_keep_ms))
         return effects

@@ -8,6 +8,7 @@ import sqlite3
 from sos_contract.ledger import COMMAND, COMMAND_ENDED
 from sos_contract.payloads import CommandView
 from sos_edge import ledger
+from sos_edge.clock import RELEASED_MS
 from sos_station.core.effects import CommandSettled, CommandStored, ReadCommands, SettleCommand, StoreCommand
 
 SCHEMA = """
@@ -61,8 +62,8 @@ def settle(connection: sqlite3.Connection, effect: SettleCommand) -> CommandSett
 
 def prune(connection: sqlite3.Connection, before_wall_ms: int) -> set[int]:
     """As long as fault records; the numbers of their records in the ledger."""
-    old = "DELETE FROM command WHERE asked_wall_ms < ? RETURNING record, end_record"
-    return {number for row in connection.execute(old, (before_wall_ms,)).fetchall() for number in row}
+    old = "DELETE FROM command WHERE asked_wall_ms BETWEEN ? AND ? - 1 RETURNING record, end_record"
+    return {number for row in connection.execute(old, (RELEASED_MS, before_wall_ms)).fetchall() for number in row}
 
 
 def read(connection: sqlite3.Connection, effect: ReadCommands) -> tuple[CommandView, ...]:

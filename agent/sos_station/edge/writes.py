@@ -13,6 +13,7 @@ from sos_contract.ledger import ALARM, BEGAN, FAULT, FAULT_ENDED, RESTORED, STAG
 from sos_contract.payloads import Identity
 from sos_contract.stages import RECEIVED
 from sos_edge import ledger
+from sos_edge.clock import RELEASED_MS
 from sos_station.core import faults, incidents
 from sos_station.core.effects import (
     AlarmStored,
@@ -286,15 +287,16 @@ def _record_of_change(effect: ChangeStage, moved: list[int]) -> dict[str, Any]:
 
 
 def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
-    """Whole incidents, and only where each alarm of them was closed long ago. The newest alarm stays: numbers must go
-    on counting up."""
+    """Whole incidents, and only where each alarm of them was closed long ago. What was closed while our clock was not
+    set has no time at all, and stays. The newest alarm stays, too: numbers must go on counting up."""
     old = [
         row[0]
         for row in connection.execute(
             "SELECT DISTINCT incident FROM alarm a WHERE queue = ?1 AND changed_wall_ms < ?2"
             " AND incident <> (SELECT incident FROM alarm ORDER BY number DESC LIMIT 1) AND NOT EXISTS (SELECT 1"
-            " FROM alarm o WHERE o.incident = a.incident AND (o.queue < ?1 OR o.changed_wall_ms >= ?2)) LIMIT ?3",
-            (incidents.SETTLED, effect.alarms_before_ms, MAX_PRUNED),
+            " FROM alarm o WHERE o.incident = a.incident"
+            " AND (o.queue < ?1 OR o.changed_wall_ms NOT BETWEEN ?4 AND ?2 - 1)) LIMIT ?3",
+            (incidents.SETTLED, effect.alarms_before_ms, MAX_PRUNED, RELEASED_MS),
         )
     ]
     records: set[int] = set()
@@ -308,10 +310,11 @@ def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
             (incident,),
         )
         connection.execute("DELETE FROM alarm WHERE incident = ?", (incident,))
-    ended = "DELETE FROM fault WHERE until_wall_ms < ? RETURNING record, end_record"
-    for numbers in connection.execute(ended, (effect.faults_before_ms,)).fetchall():
+    ended = "DELETE FROM fault WHERE until_wall_ms BETWEEN ? AND ? - 1 RETURNING record, end_record"
+    for numbers in connection.execute(ended, (RELEASED_MS, effect.faults_before_ms)).fetchall():
         records.update(numbers)
-    connection.execute("DELETE FROM notice WHERE received_wall_ms < ?", (effect.faults_before_ms,))
+    noted = "DELETE FROM notice WHERE received_wall_ms BETWEEN ? AND ? - 1"
+    connection.execute(noted, (RELEASED_MS, effect.faults_before_ms))
     records |= commands.prune(connection, effect.faults_before_ms)
     rules = {"alarms_before_ms": effect.alarms_before_ms, "faults_before_ms": effect.faults_before_ms}
     ledger.forget(connection, effect.at.wall_ms, records, rules)

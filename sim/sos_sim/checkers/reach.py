@@ -132,6 +132,8 @@ def part_of(name: str, where: str) -> str:
         return host if host == "station" else f"agent:{host}"
     if name.startswith("agent-"):
         return f"agent:{where}"
+    if name.startswith("station-"):
+        return "station"
     if name.startswith("broker-"):
         return f"broker:{where}"
     return "network" if name.startswith("attack-broker") else where
