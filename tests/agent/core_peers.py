@@ -132,6 +132,7 @@ class StationTwin:
     queries: list[ProgressQuery] = field(default_factory=list)
     refuses: dict[Identity, str] = field(default_factory=dict)
     mute_receipts: bool = False
+    mute_probes: bool = False  # its disk takes nothing, and it can be read
     ignores_poles: bool = False  # in a query, as a station of the release before
 
     def answer(self, leaf: str, payload: bytes) -> Iterator[tuple[str, Any]]:
@@ -154,6 +155,8 @@ class StationTwin:
         elif leaf == "probe":
             probe = payloads.decode(payload, Probe)
             assert isinstance(probe, Probe)
+            if self.mute_probes:
+                return
             answer = ProbeAnswer(
                 session=probe.session, number=probe.number, inbox=self.inbox, high_water=self.commits,
                 run=self.run, opened=self.opened,

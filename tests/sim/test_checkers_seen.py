@@ -52,6 +52,22 @@ def test_not_delivered_has_to_stand_after_twenty_seconds(at_s: float, found: dic
     assert story.end(60, progress=False) == found
 
 
+@pytest.mark.parametrize(("at_s", "found"), [(33.0, {}), (33.5, {"lied": 1})])
+def test_a_lamp_whose_program_hung_says_not_delivered_once_it_goes_on(at_s: float, found: dict[str, int]) -> None:
+    """It may say so before the fault is told to have ended (seed 58, one hour)."""
+    story = Story()
+    who = story.mint(10)
+    story.say(10.05, "look", "a-1", "pressed", who)
+    story.say(26, "fault", "a-1", "pole-hangs", "on", "")
+    if found:
+        story.say(33, "fault", "a-1", "pole-hangs", "off", "")
+    story.say(at_s, "look", "a-1", "not_delivered", who)
+    if not found:
+        story.say(33, "fault", "a-1", "pole-hangs", "off", "")
+    story.ground.stored.add(who)
+    assert story.end(60, progress=False) == found
+
+
 def test_in_service_lies_while_the_button_is_cut() -> None:
     story = Story()
     story.say(10, "loop", "a-1", 0, "open")

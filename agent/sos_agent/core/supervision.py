@@ -94,7 +94,8 @@ class Supervision:
                 sent.acknowledged = True
 
     def answer(self, answer: ProbeAnswer) -> str:
-        """A probe came back. Returns what it tells: ``same``, ``other`` (an inbox that may lack something), ``back``
+        """A probe came back. Returns what it tells: ``same``, ``other`` (an inbox that may lack something; the first
+        that this run of ours hears of is one: whoever told stages before may have been another), ``back``
         (an earlier probe was lost, and with it whatever was published then), or nothing if it answers none of ours."""
         sent = self._probes.get(answer.number)
         connection = self._context.connection
@@ -108,7 +109,8 @@ class Supervision:
         self.good_ms = max(self.good_ms, sent.at_ms)
         # An older copy may have grown past what we heard before we ask again: then only its beginning gives it away.
         high_water = answer.high_water if answer.run == self._run else min(answer.high_water, answer.opened)
-        other = bool(self.inbox) and (answer.inbox != self.inbox or high_water < self._high_water)
+        first = not self.inbox
+        other = not first and (answer.inbox != self.inbox or high_water < self._high_water)
         if other:
             self._context.log(
                 "warning", "the station's inbox is another one, or an older copy; offering it what it lacks",
@@ -117,7 +119,7 @@ class Supervision:
         self.inbox, self._high_water, self._run = answer.inbox, answer.high_water, answer.run
         if self._context.now_ms < self.good_ms + STATION_LOST_MS:
             self._step("answered")
-        if other:
+        if first or other:
             return "other"
         return "back" if len(older) > 1 else "same"
 

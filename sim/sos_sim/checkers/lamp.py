@@ -42,6 +42,7 @@ class _Lamp:
     waits_from_us: int = 0
     level: str = "idle"  # of the first button
     level_us: int = 0
+    hung: bool = False  # its program stands still, and the lamp with it
 
 
 class Lamps:
@@ -69,7 +70,7 @@ class Lamps:
     def _judge(self, pole: str, lamp: _Lamp, now_us: int) -> None:
         """What was shown from the last row of this pole until now."""
         press = lamp.waits
-        if press is not None and lamp.look != "not_delivered":
+        if press is not None and lamp.look != "not_delivered" and not lamp.hung:
             due_us = lamp.waits_from_us + NOT_DELIVERED_US + LATE_US
             if now_us > due_us:
                 words = f"press {press.identity} was not received in 20 s, and the lamp says {lamp.look or 'nothing'}"
@@ -137,6 +138,7 @@ class Lamps:
     def _up(self, row: Row) -> None:
         if row.part not in self._lamps:
             return
+        self._lamps[row.part].hung = False  # the watchdog has bitten
         left = [
             press
             for press in self._ledger.by_pole[row.part][-1:]
@@ -151,8 +153,12 @@ class Lamps:
             lamp.look, lamp.identity, lamp.furthest, lamp.waits = "", "", -1, None
 
     def _fault(self, row: Row) -> None:
-        if row.fields[:2] == ("pole-hangs", "off"):
-            lamp = self._lamps[row.part]
+        if row.fields[0] != "pole-hangs":
+            return
+        lamp = self._lamps[row.part]
+        self._judge(row.part, lamp, row.at_us)
+        lamp.hung = row.fields[1] == "on"
+        if not lamp.hung:
             lamp.waits_from_us = max(lamp.waits_from_us, row.at_us - NOT_DELIVERED_US)
 
     def _button(self, row: Row) -> None:
