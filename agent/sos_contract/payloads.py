@@ -157,6 +157,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     inbox: str
+    run: str = ""  # as in ProbeAnswer: an inbox restored from a copy lacks what an earlier run receipted
     alarms: tuple[Identity, ...] = ()
     outbox: str = ""
     notices: tuple[int, ...] = ()
@@ -182,6 +183,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = VERSION
     inbox: str
+    run: str = ""  # as in Receipt
     stages: tuple[tuple[Identity, str], ...] = ()
     missing: tuple[Identity, ...] = ()
     record: Entry | None = None  # the last of the inbox's ledger, which covers these stages

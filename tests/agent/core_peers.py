@@ -142,16 +142,16 @@ class StationTwin:
             assert isinstance(alarm, Alarm)
             self.seen.append(alarm)
             if alarm.id in self.refuses:
-                yield "receipt", Receipt(inbox=self.inbox, refused=((alarm.id, self.refuses[alarm.id]),))
+                yield "receipt", Receipt(inbox=self.inbox, run=self.run, refused=((alarm.id, self.refuses[alarm.id]),))
                 return
             self.alarms.setdefault(alarm.id, "received")
             if not self.mute_receipts:
-                yield "receipt", Receipt(inbox=self.inbox, alarms=(alarm.id,))
+                yield "receipt", Receipt(inbox=self.inbox, run=self.run, alarms=(alarm.id,))
         elif leaf == "notice":
             notice = payloads.decode(payload, Notice)
             assert isinstance(notice, Notice)
             self.notices.append(notice)
-            yield "receipt", Receipt(inbox=self.inbox, outbox=notice.outbox, notices=(notice.number,))
+            yield "receipt", Receipt(inbox=self.inbox, run=self.run, outbox=notice.outbox, notices=(notice.number,))
         elif leaf == "probe":
             probe = payloads.decode(payload, Probe)
             assert isinstance(probe, Probe)
@@ -172,4 +172,4 @@ class StationTwin:
             asked = dict.fromkeys([*query.alarms, *(identity for identity in newest if identity)])
             stages = tuple((identity, self.alarms[identity]) for identity in asked if identity in self.alarms)
             missing = tuple(identity for identity in query.alarms if identity not in self.alarms)
-            yield "progress", Progress(inbox=self.inbox, stages=stages, missing=missing)
+            yield "progress", Progress(inbox=self.inbox, run=self.run, stages=stages, missing=missing)

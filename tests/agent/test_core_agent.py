@@ -182,7 +182,7 @@ def test_receipts_forged_doubled_or_kept_change_nothing() -> None:
     assert world.agent is not None
     counts = world.agent.counts
     assert counts["receipt_unasked"] == 3
-    assert counts["other_inbox"] == counts["message_elsewhere"] == counts["old_connection"] == 1
+    assert counts["receipt_unproved"] == counts["message_elsewhere"] == counts["old_connection"] == 1
     assert counts["payload_refused"] == 2
 
 

@@ -285,23 +285,6 @@ def test_a_start_asks_for_everything_once() -> None:
     world.until(lambda: presses[1] in world.station.alarms, 10_000)
 
 
-def test_what_a_station_told_before_it_proved_its_inbox_is_asked_again() -> None:
-    """With a full disk it told stages and answered no probe, then an older copy took its place: a press that only the
-    first one had was asked for no more (seed 64, one hour)."""
-    world, presses = with_received(3)
-    for press in presses:
-        world.station.alarms[press] = "closed"
-    world.run(35_000)
-    world.crash()
-    world.station.mute_probes = True
-    world.start()
-    world.run(10_000)
-    assert any(set(presses) <= set(query.alarms) for query in world.station.queries)
-    del world.station.alarms[presses[1]]
-    world.station.mute_probes = False
-    world.until(lambda: presses[1] in world.station.alarms, 10_000)
-
-
 @pytest.mark.parametrize("accepted", ["while the agent is away", "with the agent there"])
 def test_after_the_loss_of_its_disk_the_agent_learns_of_the_lamp_from_the_station(accepted: str) -> None:
     """The lamp stood at *received* until it fell idle: the outbox knew nothing of the press, so nobody was told."""
@@ -369,7 +352,7 @@ def test_impossible_progress_is_refused_and_counted() -> None:
     assert [stage for _, _, stage in world.poles["p1"].told] == ["held", "received", "dispatched"]
     assert world.agent is not None
     assert world.agent.counts["progress_impossible"] == 3
-    assert world.agent.counts["other_inbox"] == 1
+    assert world.agent.counts["receipt_unproved"] == 1
 
 
 def test_progress_that_cannot_be_stored_is_asked_for_again() -> None:

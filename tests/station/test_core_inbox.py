@@ -95,7 +95,7 @@ def test_a_point_that_lost_its_disk_is_told_the_newest_press_of_each_pole() -> N
     world.send("progress_query", ProgressQuery(session="s1", alarms=(alarm(2, boot=3).id,), poles=("merlin-1",)))
     assert world.told("progress", Progress)[-1].stages == told.stages
     world.send("progress_query", ProgressQuery(session="s1", alarms=(), poles=("market-1",)))
-    assert world.told("progress", Progress)[-1] == Progress(inbox="inbox-1")
+    assert world.told("progress", Progress)[-1] == Progress(inbox="inbox-1", run=world.station.inbox.run)
 
 
 def test_of_clashing_alarms_the_lamp_is_told_the_least_stage() -> None:

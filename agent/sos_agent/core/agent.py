@@ -329,7 +329,7 @@ class _Run:
 
     def _receipt(self, event: events.BrokerMessage) -> None:
         receipt = self._read(event, Receipt)
-        if receipt is None or not self._same_inbox(receipt.inbox):
+        if receipt is None or not self._proved(receipt.inbox, receipt.run):
             return
         for identity in self.courier.receipt(receipt.alarms, receipt.inbox, receipt.record):
             self.answers.say(identity, "received")
@@ -339,7 +339,7 @@ class _Run:
 
     def _progress(self, event: events.BrokerMessage) -> None:
         progress = self._read(event, Progress)
-        if progress is None or not self._same_inbox(progress.inbox):
+        if progress is None or not self._proved(progress.inbox, progress.run):
             return
         receipted = tuple(self.progress.progress(progress))
         for identity in self.courier.receipt(receipted, progress.inbox, progress.record):
@@ -354,11 +354,11 @@ class _Run:
         if told in ("other", "back"):
             self._came_back(self.supervision.good_ms)
 
-    def _same_inbox(self, inbox: str) -> bool:
-        """A receipt counts for the inbox that is known to answer now; of another one it is only a hint."""
-        if not self.supervision.inbox or inbox == self.supervision.inbox:
+    def _proved(self, inbox: str, run: str) -> bool:
+        """A receipt counts if the inbox that answers our probes gave it, in its present run; else it is only a hint."""
+        if self.supervision.proved(inbox, run):
             return True
-        self.context.counts["other_inbox"] += 1
+        self.context.counts["receipt_unproved"] += 1
         self.supervision.hint()
         return False
 

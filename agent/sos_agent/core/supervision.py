@@ -96,7 +96,8 @@ class Supervision:
     def answer(self, answer: ProbeAnswer) -> str:
         """A probe came back. Returns what it tells: ``same``, ``other`` (an inbox that may lack something; the first
         that this run of ours hears of is one: whoever told stages before may have been another), ``back``
-        (an earlier probe was lost, and with it whatever was published then), or nothing if it answers none of ours."""
+        (an earlier probe was lost, and with it whatever was published then; or the station has started anew, and what
+        it said since did not count), or nothing if it answers none of ours."""
         sent = self._probes.get(answer.number)
         connection = self._context.connection
         if sent is None or not connection or answer.session != connection:
@@ -109,7 +110,7 @@ class Supervision:
         self.good_ms = max(self.good_ms, sent.at_ms)
         # An older copy may have grown past what we heard before we ask again: then only its beginning gives it away.
         high_water = answer.high_water if answer.run == self._run else min(answer.high_water, answer.opened)
-        first = not self.inbox
+        first, anew = not self.inbox, answer.run != self._run
         other = not first and (answer.inbox != self.inbox or high_water < self._high_water)
         if other:
             self._context.log(
@@ -121,7 +122,12 @@ class Supervision:
             self._step("answered")
         if first or other:
             return "other"
-        return "back" if len(older) > 1 else "same"
+        return "back" if anew or len(older) > 1 else "same"
+
+    def proved(self, inbox: str, run: str) -> bool:
+        """Whether that inbox has answered a probe of ours in that run of the station, and no other since. A station of
+        the release before does not tell its run."""
+        return inbox == self.inbox and run in ("", self._run)
 
     def timer(self) -> None:
         now = self._context.now_ms

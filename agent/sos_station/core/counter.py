@@ -182,7 +182,8 @@ class Counter:
         effects: list[Effect] = []
         for point, stages in by_point.items():
             topic = topics.of_point(self._station, point, "progress")
-            progress = Progress(inbox=self.incarnation, stages=tuple(stages[:MAX_IDENTITIES]), record=outcome.record)
+            told = tuple(stages[:MAX_IDENTITIES])
+            progress = Progress(inbox=self.incarnation, run=self.run, stages=told, record=outcome.record)
             effects += [Publish(broker, topic, encode(progress)) for broker in brokers]
         return effects
 

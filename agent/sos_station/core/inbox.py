@@ -155,7 +155,7 @@ class Inbox:
         if why:
             effects = self.refusals.told("alarm", why, point=point)
             if _is_identity(alarm.id):
-                refusal = Receipt(inbox=self.incarnation, refused=((alarm.id, why),))
+                refusal = Receipt(inbox=self.incarnation, run=self.run, refused=((alarm.id, why),))
                 effects.append(self._to_point(broker, point, "receipt", refusal))
             return effects
         if self._stores >= MAX_STORES:
@@ -231,6 +231,7 @@ class Inbox:
                 "progress",
                 Progress(
                     inbox=self.incarnation,
+                    run=self.run,
                     stages=tuple((identity, by_id[identity]) for identity in part if identity in by_id),
                     missing=tuple(identity for identity in part if identity not in by_id),
                     record=found.record if by_id else None,
@@ -269,13 +270,14 @@ class Inbox:
             elif isinstance(effect, ProveInbox):
                 self._stores -= 1
                 answers.append(self._answer_probe(effect, high_water))
+        said = {"inbox": self.incarnation, "run": self.run}
         receipts: list[Effect] = [
-            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, alarms=part, record=record))
+            self._to_point(broker, point, "receipt", Receipt(**said, alarms=part, record=record))
             for (broker, point), identities in alarms.items()
             for part in _parts(list(dict.fromkeys(identities)))
         ]
         receipts += [
-            self._to_point(broker, point, "receipt", Receipt(inbox=self.incarnation, outbox=outbox, notices=part))
+            self._to_point(broker, point, "receipt", Receipt(**said, outbox=outbox, notices=part))
             for (broker, point, outbox), numbers in notices.items()
             for part in _parts(list(dict.fromkeys(numbers)))
         ]

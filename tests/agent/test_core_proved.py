@@ -1,0 +1,90 @@
+"""What a station says counts once it has answered a probe: that inbox, in that run of the program."""
+
+from __future__ import annotations
+
+import pytest
+from tests.agent.core_world import World
+from tests.agent.test_core_station import ready, with_received
+
+from sos_contract.payloads import Progress, Receipt
+
+
+@pytest.mark.parametrize("leaf", ["receipt", "progress"])
+def test_what_an_earlier_run_of_the_station_said_counts_no_more(leaf: str) -> None:
+    """The inbox was restored from a copy and lacks the press; a broker delivers what was said before: believed, it
+    would have ended the waiting of a press that the station does not hold."""
+    world = ready(World())
+    world.station.run = "a"
+    world.run(10_000)
+    world.station.mute_receipts = True
+    press = world.press()
+    world.until(lambda: press in world.station.alarms)
+    world.station.up = False
+    world.run(1_000)
+    world.station.alarms, world.station.run = {}, "b"
+    world.station_comes_back()
+    world.run(1_000)  # it has answered a probe, and the press was offered to it
+    world.station.alarms = {}
+    world.station.deaf = True
+    said = {"inbox": "inbox-1", "run": "a"}
+    world.from_station(
+        leaf, Receipt(**said, alarms=(press,)) if leaf == "receipt" else Progress(**said, stages=((press, "accepted"),))
+    )
+    world.run(200)
+    assert world.stage(press) == "held"
+    assert [kept.row.id for kept in world.store.waiting()] == [press]
+    world.station.deaf = world.station.mute_receipts = False
+    world.until(lambda: world.stage(press) == "received", 10_000)
+    assert press in world.station.alarms
+
+
+def test_a_receipt_is_believed_once_a_probe_of_this_run_was_answered() -> None:
+    """An agent that starts has nothing proved yet: what comes before the first answer is offered again at once."""
+    world = World()
+    world.station.mute_probes = True
+    world.start()
+    world.run(2_000)
+    press = world.press()
+    world.run(1_000)
+    assert press in world.station.alarms and world.stage(press) == "held"
+    world.station.mute_probes = False
+    world.until(lambda: world.stage(press) == "received", 6_000)
+
+
+def test_a_station_that_starts_anew_is_asked_at_once_and_its_receipts_count() -> None:
+    world = ready(World())
+    world.station.run = "a"
+    world.run(12_000)
+    world.station.run, world.station.opened = "b", world.station.commits  # it was away for less than a probe, and nobody told of it
+    press = world.press()
+    world.until(lambda: world.stage(press) == "received", 1_500)
+    assert len(world.station.seen) == 2, "its first receipt was of a run that had proved nothing yet"
+
+
+def test_a_station_of_the_release_before_tells_no_run_with_its_receipts() -> None:
+    world = ready(World())
+    world.station.run = "a"
+    world.run(10_000)
+    world.station.mute_receipts = True
+    press = world.press()
+    world.until(lambda: press in world.station.alarms)
+    world.from_station("receipt", Receipt(inbox="inbox-1", alarms=(press,)))
+    world.run(200)
+    assert world.stage(press) == "received"
+
+
+def test_what_a_station_told_before_it_proved_its_inbox_is_asked_again() -> None:
+    """With a full disk it told stages and answered no probe, then an older copy took its place: a press that only the
+    first one had was asked for no more (seed 64, one hour)."""
+    world, presses = with_received(3)
+    for press in presses:
+        world.station.alarms[press] = "closed"
+    world.run(35_000)
+    world.crash()
+    world.station.mute_probes = True
+    world.start()
+    world.run(10_000)
+    assert any(set(presses) <= set(query.alarms) for query in world.station.queries)
+    del world.station.alarms[presses[1]]
+    world.station.mute_probes = False
+    world.until(lambda: presses[1] in world.station.alarms, 10_000)
