@@ -26,10 +26,9 @@ def test_what_an_earlier_run_of_the_station_said_counts_no_more(leaf: str) -> No
     world.run(1_000)  # it has answered a probe, and the press was offered to it
     world.station.alarms = {}
     world.station.deaf = True
-    said = {"inbox": "inbox-1", "run": "a"}
-    world.from_station(
-        leaf, Receipt(**said, alarms=(press,)) if leaf == "receipt" else Progress(**said, stages=((press, "accepted"),))
-    )
+    old = Receipt(inbox="inbox-1", run="a", alarms=(press,))
+    stages = Progress(inbox="inbox-1", run="a", stages=((press, "accepted"),))
+    world.from_station(leaf, old if leaf == "receipt" else stages)
     world.run(200)
     assert world.stage(press) == "held"
     assert [kept.row.id for kept in world.store.waiting()] == [press]
@@ -55,7 +54,8 @@ def test_a_station_that_starts_anew_is_asked_at_once_and_its_receipts_count() ->
     world = ready(World())
     world.station.run = "a"
     world.run(12_000)
-    world.station.run, world.station.opened = "b", world.station.commits  # it was away for less than a probe, and nobody told of it
+    # it was away for less than a probe takes, and nobody told of it
+    world.station.run, world.station.opened = "b", world.station.commits
     press = world.press()
     world.until(lambda: world.stage(press) == "received", 1_500)
     assert len(world.station.seen) == 2, "its first receipt was of a run that had proved nothing yet"

@@ -270,17 +270,15 @@ class Inbox:
             elif isinstance(effect, ProveInbox):
                 self._stores -= 1
                 answers.append(self._answer_probe(effect, high_water))
-        said = {"inbox": self.incarnation, "run": self.run}
-        receipts: list[Effect] = [
-            self._to_point(broker, point, "receipt", Receipt(**said, alarms=part, record=record))
-            for (broker, point), identities in alarms.items()
-            for part in _parts(list(dict.fromkeys(identities)))
-        ]
-        receipts += [
-            self._to_point(broker, point, "receipt", Receipt(**said, outbox=outbox, notices=part))
-            for (broker, point, outbox), numbers in notices.items()
-            for part in _parts(list(dict.fromkeys(numbers)))
-        ]
+        receipts: list[Effect] = []
+        for (broker, point), identities in alarms.items():
+            for part in _parts(list(dict.fromkeys(identities))):
+                receipt = Receipt(inbox=self.incarnation, run=self.run, alarms=part, record=record)
+                receipts.append(self._to_point(broker, point, "receipt", receipt))
+        for (broker, point, outbox), numbers in notices.items():
+            for these in _parts(list(dict.fromkeys(numbers))):
+                receipt = Receipt(inbox=self.incarnation, run=self.run, outbox=outbox, notices=these)
+                receipts.append(self._to_point(broker, point, "receipt", receipt))
         return receipts + answers + self._release() + logs
 
     def failed(self, effects: Sequence[StoreEffect]) -> list[Effect]:
