@@ -49,6 +49,18 @@ def test_a_touch_during_which_the_power_goes_may_be_missed_and_an_earlier_one_ma
     assert "10.000 s" in story.words
 
 
+@pytest.mark.parametrize(("powered", "found"), [(False, {}), (True, {"lost": 1})])
+def test_a_program_that_stops_hanging_sees_nothing_while_its_pole_is_off(powered: bool, found: dict[str, int]) -> None:
+    """The end of the fault was taken for a start (seed 120, one hour)."""
+    story = Story()
+    if not powered:
+        story.say(9, "down", "a-1", "power")
+    story.say(10, "fault", "a-1", "pole-hangs", "on", "")
+    story.say(12, "fault", "a-1", "pole-hangs", "off", "")
+    story.contact(20, 150)
+    assert story.end(30) == found
+
+
 def test_a_touch_with_a_broken_loop_or_a_blind_board_may_be_missed() -> None:
     story = Story()
     story.say(10.0, "loop", "a-1", 0, "open")

@@ -68,6 +68,22 @@ def test_a_lamp_whose_program_hung_says_not_delivered_once_it_goes_on(at_s: floa
     assert story.end(60, progress=False) == found
 
 
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_new_board_says_nothing_of_what_the_one_before_had_in_its_flash(swapped: bool) -> None:
+    """Though the agent held it: no lamp could speak of it (seed 125, one hour)."""
+    story = Story()
+    who = story.mint(10)
+    story.say(10.05, "look", "a-1", "pressed", who)
+    story.say(10.06, "held", "a", who, "new")
+    story.say(20, "down", "a-1", "power")
+    if swapped:
+        story.say(20, "forgot", "a-1", who)
+    story.say(25, "up", "a-1", "power_on")
+    story.say(25.3, "look", "a-1", "starting", "")
+    story.say(26, "look", "a-1", "in_service", "")
+    assert story.end(60, progress=False).get("lied", 0) == (0 if swapped else 1)
+
+
 def test_in_service_lies_while_the_button_is_cut() -> None:
     story = Story()
     story.say(10, "loop", "a-1", 0, "open")

@@ -142,7 +142,7 @@ class Lamps:
         left = [
             press
             for press in self._ledger.by_pole[row.part][-1:]
-            if press.durable and not press.excuse and press.received_us is None and press.kind != "silent_press"
+            if press.durable and not press.forgotten and press.received_us is None and press.kind != "silent_press"
         ]
         self._wait(row.part, left[0] if left else None, row.at_us)
 

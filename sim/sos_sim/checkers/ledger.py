@@ -27,6 +27,7 @@ class Press:
     kind: str
     minted_us: int
     durable: bool
+    forgotten: bool = False  # the flash that held it is gone: swapped or lost
     unsaid: bool = False  # its pole lost power while it wrote it down
     held_us: int | None = None
     received_us: int | None = None  # first
@@ -64,8 +65,9 @@ class Ledger:
         self._minted_us: dict[str, int] = {}
         for kind, hear in (
             ("loop", self._touched), ("minted", self._minted), ("held", self._held),
-            ("received", self._received), ("stage", self._stage), ("up", self._up), ("down", self._down), ("disk",
-        self._disk), ):  # fmt: skip
+            ("received", self._received), ("stage", self._stage), ("up", self._up), ("down", self._down),
+            ("disk", self._disk), ("forgot", self._forgot),
+        ):  # fmt: skip
             trace.listen(kind, hear)
 
     def is_up(self, part: str) -> bool:
@@ -103,6 +105,11 @@ class Ledger:
                 press = Press(identity, pole, kind, self._touch_us.get(pole, at_us), True, unsaid=True)
                 self._add(press)
         return press
+
+    def _forgot(self, row: Row) -> None:
+        press = self.presses.get(str(row.fields[0]))
+        if press is not None:
+            press.forgotten = True
 
     def _held(self, row: Row) -> None:
         press = self.find(str(row.fields[0]), row.at_us)

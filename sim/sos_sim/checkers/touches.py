@@ -87,6 +87,7 @@ class Touches:
         self._findings = findings
         self._buttons = {(pole, button): _Button() for pole in town.poles for button in (0, 1)}
         self._up_us: dict[str, int | None] = dict.fromkeys(town.poles)
+        self._running: set[str] = set()  # with power, hung or not
         self._hung: set[str] = set()
         self.counted = 0  # touches that had to count, and did
         self.brief = 0  # touches that must not count, and did not
@@ -168,12 +169,14 @@ class Touches:
         touch.minted += 1
 
     def _up(self, row: Row) -> None:
-        if row.part in self._up_us and row.part not in self._hung:
-            self._up_us[row.part] = row.at_us
+        if row.part in self._up_us:
+            self._running.add(row.part)
+            self._up_us[row.part] = None if row.part in self._hung else row.at_us
 
     def _down(self, row: Row) -> None:
         if row.part not in self._up_us:
             return
+        self._running.discard(row.part)
         self._up_us[row.part] = None
         for number in (0, 1):
             self._spoil(self._buttons[row.part, number], row.at_us)
@@ -183,7 +186,7 @@ class Touches:
         if row.fields[0] != "pole-hangs":
             return
         on = row.fields[1] == "on"
-        self._up_us[row.part] = None if on else row.at_us
+        self._up_us[row.part] = row.at_us if not on and row.part in self._running else None
         (self._hung.add if on else self._hung.discard)(row.part)
         for number in (0, 1):
             touch = self._buttons[row.part, number].touch
