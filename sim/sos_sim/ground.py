@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from sos_ledger.book import Book
@@ -51,7 +51,7 @@ class ZoneGround:
                 found.append(f"the outbox of {agent.part} ({'running' if agent.running else 'off'}; {agent.summary})")
         return found
 
-    def unsettled(self) -> list[str]:
+    def unsettled(self, orphans: Collection[str] = ()) -> list[str]:
         """See Ground."""
         zone, words = self._zone, []
         programs = (zone.station, *zone.agents.values())
@@ -63,8 +63,9 @@ class ZoneGround:
             if open_:
                 words.append(f"{open_} alarms are not closed")
         for pole, lamp in zone.poles.items():
-            if lamp.look != "in_service":
-                words.append(f"{pole} says {lamp.look or 'nothing'}, of {lamp.identity_of_lamp() or 'no press'}")
+            press = lamp.identity_of_lamp()
+            if lamp.look != "in_service" and press not in orphans:
+                words.append(f"{pole} says {lamp.look or 'nothing'}, of {press or 'no press'}")
         return words
 
     def ledgers(self) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from sos_sim.checkers import Checkers, Town
@@ -42,8 +42,8 @@ class Ground:
     def whereabouts(self, identity: str) -> list[str]:
         return self.where.get(identity, [])
 
-    def unsettled(self) -> list[str]:
-        return self.unwell
+    def unsettled(self, orphans: Collection[str] = ()) -> list[str]:
+        return [words for words in self.unwell if words.rsplit(" ", 1)[-1] not in orphans]
 
     def ledgers(self) -> Iterator[tuple[str, str]]:
         yield from self.unsound

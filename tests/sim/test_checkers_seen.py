@@ -242,3 +242,16 @@ def test_a_town_that_is_not_well_at_the_end_is_stuck_and_says_why() -> None:
     story.ground.unwell = ["station does not run"]
     assert story.end(20) == {"stuck": 1}
     assert "station does not run" in story.words
+
+
+@pytest.mark.parametrize(("restored", "found"), [(True, {}), (False, {"stuck": 1})])
+def test_a_lamp_may_speak_on_of_a_press_that_nobody_has_any_more(restored: bool, found: dict[str, int]) -> None:
+    """The agent's disk was lost and the inbox restored from an older copy: nobody can end it (seed 124, one hour)."""
+    story = Story()
+    who = story.through(10)
+    story.say(15, "disk", "agent:a", "lost")
+    if restored:
+        story.say(16, "disk", "station", "restored")
+        story.ground.stored.discard(who)
+    story.ground.unwell = [f"a-1 says received, of {who}"]
+    assert story.end(40) == found

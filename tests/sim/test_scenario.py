@@ -153,3 +153,22 @@ def test_tables_are_recorded_row_by_row_and_put_back() -> None:
     assert seen == [("station point", "unknown", "heard"), ("station point", "present", "heard")]
     assert points.TABLE is table
     assert ("pole debounce", "trying", "enough") in all_rows()
+
+
+def test_a_pole_that_gave_itself_to_the_repl_is_turned_off_and_on_by_whoever_closes_it() -> None:
+    """Opened, and somebody held the button as the power came back: it would have stood still for good (seed 126, one
+    hour)."""
+    scenario = Scenario(
+        hours=0.05, points=("merlin",), press=(Touch(at_s=38, pole="merlin-1", ms=6_000),),
+        fault=(
+            Planned(name="pole-senses", at_s=35, until_s=50, where="merlin-1", with_={"what": "tamper"}),
+            Planned(name="pole-brown-out", at_s=37, until_s=40, where="merlin-1"),
+        ),
+    )  # fmt: skip
+    run = Run(scenario, keep=True)
+    assert not run.play().findings
+    assert [row.at_us // 1_000_000 for row in run.trace.rows if row.kind == "down" and row.fields == ("repl",)] == [40]
+    assert [row.at_us // 1_000_000 for row in run.trace.rows if row.kind == "up" and row.part == "merlin-1"][1:] == [
+        40,
+        50,
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -85,8 +85,9 @@ class Ground(Protocol):
     def whereabouts(self, identity: str) -> list[str]:
         """Where a press that the inbox lacks lies now, in words a place; empty: nowhere."""
 
-    def unsettled(self) -> list[str]:
-        """What is not as it should be when nothing fails any more, in words; empty if the town is well."""
+    def unsettled(self, orphans: Collection[str] = ()) -> list[str]:
+        """What is not as it should be when nothing fails any more, in words; empty if the town is well. A lamp may go
+        on speaking of a press of ``orphans``: those that nobody holds any more, so that nobody can end them."""
 
     def ledgers(self) -> Iterator[tuple[str, str]]:
         """What does not hold in the ledgers of station and agents now: part, and in words."""

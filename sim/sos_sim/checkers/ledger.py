@@ -74,6 +74,10 @@ class Ledger:
         """Whether that machine's program runs."""
         return self.up_since_us.get(part) is not None
 
+    def orphans(self) -> set[str]:
+        """Identities of presses whose last durable copy was destroyed."""
+        return {press.identity for press in self.presses.values() if press.excuse}
+
     def _touched(self, row: Row) -> None:
         closes = row.fields[1] == "pressed"
         if closes and row.at_us - self._contact_us.get(row.part, -_CALM_US) >= _CALM_US:

@@ -1,8 +1,9 @@
 """Progress: once nothing fails any more, everything that was pressed arrives, and the town is well again, in time.
 
 At the end of each phase of progress (the row ``phase end``) every press that was minted and has no excuse must be in
-the inbox, all alarms must be settled, all machines must run and every lamp must be in service. What is not so is
-*stuck*, and the finding says where it waits and for what.
+the inbox, all alarms must be settled, all machines must run and every lamp must be in service (or speak of a press
+whose last copy was destroyed: it says for half an hour what was true, since nobody can tell it more). What is not so
+is *stuck*, and the finding says where it waits and for what.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ class Progress:
     def finish(self, _now_us: int) -> None:
         """Progress is demanded where a phase of it ends, nowhere else."""
 
-    def waiting(self, now_us: int) -> list[str]:
-        """Presses that should have arrived by now, each with the place where it waits."""
+    def stuck(self, now_us: int) -> list[str]:
+        """What should have come right by now, each with the reason why it has not."""
+        return [*self._waiting(now_us), *self._ground.unsettled(self._ledger.orphans())]
+
+    def _waiting(self, now_us: int) -> list[str]:
         words = []
         for press in self._ledger.outstanding.values():
             if press.excuse or now_us - press.minted_us < FRESH_US:
@@ -43,5 +47,5 @@ class Progress:
         if row.fields[0] != "end":
             return
         self.demanded += 1
-        for words in (*self.waiting(row.at_us), *self._ground.unsettled()):
+        for words in self.stuck(row.at_us):
             self._findings.tell("stuck", row.at_us, words, "scenario")

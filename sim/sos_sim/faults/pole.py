@@ -205,7 +205,9 @@ class PoleDeaf(Fault):
 
 
 class PoleSenses(Fault):
-    """Enclosure opened, mains lost, battery low or the lamp dead: told as notices, and never in an alarm's way."""
+    """Enclosure opened, mains lost, battery low or the lamp dead: told as notices, and never in an alarm's way. A pole
+    that starts while the enclosure is open and the button is held has given itself to the REPL: whoever closes it sees
+    the lamp say so and turns it off and on."""
 
     name = "pole-senses"
     place = "pole"
@@ -219,7 +221,10 @@ class PoleSenses(Fault):
         self.field.pole(self.where).sense(self.word("what"), self._VALUES[self.word("what")][0])
 
     def end(self) -> None:
-        self.field.pole(self.where).sense(self.word("what"), self._VALUES[self.word("what")][1])
+        pole, what = self.field.pole(self.where), self.word("what")
+        pole.sense(what, self._VALUES[what][1])
+        if what == "tamper" and not pole.running and not self.field.held(self.where):
+            self.field.revive(self.where)
 
 
 POLE: tuple[type[Fault], ...] = (

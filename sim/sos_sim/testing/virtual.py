@@ -229,9 +229,8 @@ class VirtualZone(Watch):
         self.field.say("phase", "scenario", "heal")
         if not self._staffed:
             Desk(self.zone, self.zone.rng("officers at the end"))
-        ground, progress = ZoneGround(self.zone, self.town), self.checkers.progress
         last_s = self.now_s + SETTLE_S
-        while self.now_s < last_s and (ground.unsettled() or progress.waiting(self.zone.loop.now_us)):
+        while self.now_s < last_s and self.checkers.progress.stuck(self.zone.loop.now_us):
             self.run(1.0)
         self.run(1.0)
         self.field.say("phase", "scenario", "end")
