@@ -123,13 +123,17 @@ def test_a_station_without_brokers_blames_the_brokers_not_the_points() -> None:
     assert ("merlin", "", "point_lost") in _open(world)
 
 
-def test_a_station_that_was_stopped_listens_before_it_judges() -> None:
-    """It blamed every point, and gave up its brokers, in its first turn after it woke; what they said waited unread."""
+@pytest.mark.parametrize("unread", [0, 20])
+def test_a_station_that_was_stopped_listens_before_it_judges(unread: int) -> None:
+    """It blamed every point, and gave up its brokers, in its first turn after it woke; what they said waited unread.
+    And each message that it read before its tick lengthened its patience by all of its absence (seed 171, one hour)."""
     world = World(brokers=(A, B))
     world.probe()
     world.probe("market")
     world.pass_ms(4_000)
     world._forward(world.now_ms + 60_000)
+    for _ in range(unread):
+        world.probe()
     world.handle(Tick())
     assert _open(world) == set()
     assert not [log for log in world.logs if log.level != "info"]

@@ -85,6 +85,7 @@ class Station:
         self._counter = Counter(settings.station, self.commands)
         self._prune_ms: int | None = None
         self._due_ms: int | None = None  # when the next turn is due
+        self._ran_ms = 0  # when the last event was handled
         self._failing = False
         # What each fault should be, and which of them the disk did not take. Bounded by what the site has.
         self._faults: dict[tuple[str, str, str], SetFault] = {}
@@ -132,7 +133,9 @@ class Station:
 
     def _listen_first(self, now_ms: int) -> None:
         """Who wakes late finds everybody silent: what they said waits unread, and must be heard before it is judged."""
-        away_ms = now_ms - (now_ms if self._due_ms is None else self._due_ms)
+        # Counted once: a timer stays overdue until its tick, and many messages may be read before that.
+        away_ms = now_ms - max(now_ms if self._due_ms is None else self._due_ms, self._ran_ms)
+        self._ran_ms = now_ms
         if away_ms > AWAY_MS:
             self._points.away(away_ms)
             self._brokers.away(away_ms)
