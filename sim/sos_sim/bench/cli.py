@@ -39,7 +39,7 @@ class Part:
 
 
 PARTS = {
-    "press": Part(1_000, "presses without and with TLS", "a press, live, to each stage on the lamp"),
+    "press": Part(1_000, "presses with TLS, and a fifth as many without", "a press, live, to each stage on the lamp"),
     "path": Part(300, "presses", "where the time of one press goes, piece by piece, over TLS"),
     "peers": Part(200, "presses a side", "the same press through a plain script and through Node-RED"),
     "bus": Part(20, "rounds", "eight poles on one RS-485 pair, pressed within 10 ms"),
