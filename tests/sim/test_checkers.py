@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.sim.checked import Story, identity
 
+from sos_sim.checkers.reach import part_of
+from sos_sim.faults import FAULTS
+
 # --- a press without trouble
 
 
@@ -57,8 +60,8 @@ def test_a_program_that_stops_hanging_sees_nothing_while_its_pole_is_off(powered
         story.say(9, "down", "a-1", "power")
     story.say(10, "fault", "a-1", "pole-hangs", "on", "")
     story.say(12, "fault", "a-1", "pole-hangs", "off", "")
-    story.contact(20, 150)
-    assert story.end(30) == found
+    story.contact(14, 150)
+    assert story.end(17) == found
 
 
 def test_a_touch_with_a_broken_loop_or_a_blind_board_may_be_missed() -> None:
@@ -238,3 +241,14 @@ def test_stages_come_from_officers_and_never_go_back() -> None:
     assert story.checkers.findings.counts["forged"] == 1
     story.say(14, "stage", "station", who, "accepted", "Malee")
     assert story.checkers.findings.counts["forged"] == 2
+
+
+def test_the_place_of_each_fault_belongs_to_a_part_that_can_fail() -> None:
+    """A full disk of the station was looked for at a part named "town" (seeds 28 and 30, one hour)."""
+    places = {"point": "merlin", "broker": "1", "path": "merlin>1", "station": "town", "desk": "town"}
+    parts = {"point": "agent:merlin", "broker": "broker:1", "path": "agent:merlin", "station": "station"}
+    for name, fault in FAULTS.items():
+        where = places.get(fault.place, "merlin-1")
+        expected = "network" if name.startswith("attack-broker") else parts.get(fault.place, where)
+        assert part_of(name, where) == expected, name
+    assert part_of("network-cut", "station>1") == "station"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from sos_station.core.brokers import (
 )
 from sos_station.core.effects import Connect, Disconnect, Log, Publish, SetFault, Subscribe
 from sos_station.core.faults import RENEW_MS, HealthWatch
-from sos_station.core.points import POINT_LOST_MS, POINT_SUSPECT_MS, Points
+from sos_station.core.points import POINT_LOST_MS, POINT_SUSPECT_MS, Points, _deadline_ms
 from sos_station.core.records import Stamp
 from sos_wire.seal import Stream
 
@@ -237,6 +238,31 @@ def test_without_brokers_nobody_is_silent_and_with_one_again_time_begins_anew() 
     assert made.next_ms() == 99_000 + POINT_LOST_MS
     made.away(50)
     assert made.next_ms() == 99_050 + POINT_LOST_MS
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_next_look_comes_in_time_for_whoever_is_silent_longest(seed: int) -> None:
+    draw, made, now_ms = random.Random(seed), points(), 1_000
+    for _ in range(300):
+        now_ms += draw.randrange(3_000)
+        match draw.randrange(8):
+            case 0:
+                made.will(draw.choice(["merlin", "market"]), "s1", at(now_ms))
+            case 1:
+                made.away(draw.randrange(500))
+            case 2:
+                made.sight(draw.random() < 0.9, at(now_ms))
+            case 3 | 4 | 5:
+                made.heard(draw.choice(["merlin", "market"]), "s1", at(now_ms))
+            case _:
+                made.tick(at(now_ms))
+        for looked in (False, True):
+            if looked:
+                made.tick(at(now_ms))
+            waits = [_deadline_ms(point) for point in made._points.values() if point.state != "lost"]
+            due_ms = made.next_ms()
+            assert (due_ms is None) == (not waits or not made._sighted)
+            assert due_ms is None or (due_ms <= min(waits) and (due_ms > now_ms or not looked))
 
 
 # -- health

@@ -53,6 +53,7 @@ class Points:
     def __init__(self, points: list[str]) -> None:
         self._points = {point: _Point() for point in points}
         self._sighted = False
+        self._look_ms: int | None = None  # no point has been silent for too long before then; None: all are lost
 
     def state(self, point: str) -> str:
         return self._points[point].state
@@ -68,6 +69,7 @@ class Points:
         found.heard_wall_ms = at.wall_ms
         if before in (PRESENT, SUSPECT):
             return []
+        self._look_by(found)
         # From unknown too: the fault may stand open from before a restart of the station.
         effects: list[Effect] = [SetFault(point, "", "point_lost", False, at)]
         if before == LOST:
@@ -82,6 +84,7 @@ class Points:
         if self._move(found, WILL) == PRESENT:
             # Patience gets shorter, never longer: the will of a frozen agent comes when its silence is nearly over.
             found.since_ms = min(at.mono_ms, found.since_ms + POINT_LOST_MS - POINT_SUSPECT_MS)
+            self._look_by(found)
         return []
 
     def sight(self, sighted: bool, at: Stamp) -> None:
@@ -94,26 +97,42 @@ class Points:
                 point.since_ms = at.mono_ms
             else:
                 self._move(point, BLIND)
+        self._look_anew()
 
     def away(self, span_ms: int) -> None:
         """We did not run for so long: who spoke meanwhile is yet to be heard, so that time is no silence."""
         for point in self._points.values():
             point.since_ms += span_ms
+        self._look_anew()
 
     def next_ms(self) -> int | None:
-        """When the next point will have been silent for too long."""
-        waits = [_deadline_ms(point) for point in self._points.values() if point.state != LOST]
-        return min(waits) if waits and self._sighted else None
+        """When to look whether a point has been silent for too long. Not looked for among all at each message: who
+        speaks has only more time, so that a look may find nothing yet."""
+        return self._look_ms if self._sighted else None
 
     def tick(self, at: Stamp) -> list[Effect]:
         """Points that have been silent for too long become faults."""
         effects: list[Effect] = []
+        if not self._sighted or self._look_ms is None or at.mono_ms < self._look_ms:
+            return effects
         for name, point in self._points.items():
-            if self._sighted and point.state != LOST and at.mono_ms >= _deadline_ms(point):
+            if point.state != LOST and at.mono_ms >= _deadline_ms(point):
                 self._move(point, SILENCE)
                 effects.append(SetFault(name, "", "point_lost", True, at, point.heard_wall_ms))
                 effects.append(Log("warning", "point_lost", (("point", name),)))
+        self._look_anew()
         return effects
+
+    def _look_anew(self) -> None:
+        self._look_ms = None
+        for point in self._points.values():
+            if point.state != LOST:
+                self._look_by(point)
+
+    def _look_by(self, point: _Point) -> None:
+        deadline_ms = _deadline_ms(point)
+        if self._look_ms is None or deadline_ms < self._look_ms:
+            self._look_ms = deadline_ms
 
     @staticmethod
     def _move(point: _Point, happening: str) -> str:
