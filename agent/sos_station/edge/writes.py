@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sos_contract.ledger import ALARM, BEGAN, FAULT, FAULT_ENDED, RESTORED, STAGE, witnessed
 from sos_contract.payloads import Identity
@@ -128,16 +128,17 @@ def _store_notice(connection: sqlite3.Connection, effect: StoreNotice) -> Done:
     fault, does = faults.meaning(notice.kind, notice.on)
     wall_ms = notice.wall_ms if notice.clock != "unset" and notice.wall_ms > 0 else at.wall_ms
     place = (effect.point, notice.pole, fault)
+    found = _Fault(place, wall_ms, effect.last_good_wall_ms, at.wall_ms, notice.value, 1 + notice.merged)
     if does == faults.DETAIL and notice.detail is not None:
         connection.execute(
             "INSERT OR REPLACE INTO detail VALUES (?, ?, ?, ?, ?)", (*_press(notice.detail.id), notice.detail.held_ms)
         )
     elif does == faults.OPENS:
-        _open_fault(connection, place, wall_ms, effect.last_good_wall_ms, notice.value, 1 + notice.merged, at.wall_ms)
+        _open_fault(connection, found)
     elif does == faults.ENDS:
         _end_fault(connection, place, wall_ms, at.wall_ms)
     elif does == faults.HAPPENS:
-        _note_fault(connection, place, wall_ms, effect.last_good_wall_ms, notice.value, 1 + notice.merged, at.wall_ms)
+        _note_fault(connection, found)
     return Done()
 
 
@@ -154,60 +155,54 @@ def begin_ledger(connection: sqlite3.Connection, name: str, before: str, wall_ms
 
 def note_damage(connection: sqlite3.Connection, wall_ms: int) -> None:
     """The inbox before this one was moved aside: a fault to record."""
-    _note_fault(connection, ("", "", "inbox_damaged"), wall_ms, 0, 0, 1, wall_ms)
+    _note_fault(connection, _Fault(("", "", "inbox_damaged"), wall_ms, 0, wall_ms))
 
 
-def _note_fault(
-    connection: sqlite3.Connection,
-    place: tuple[str, str, str],
-    wall_ms: int,
-    good_ms: int,
-    value: int,
-    count: int,
-    at_ms: int,
-) -> None:
+class _Fault(NamedTuple):
+    """A fault as it is to be written down. ``place``: point, pole, kind; the times are the wall's, in ms."""
+
+    place: tuple[str, str, str]
+    since_ms: int
+    last_good_ms: int
+    told_ms: int
+    value: int = 0
+    times: int = 1
+
+    def record(self, number: int | None, until_ms: int | None) -> dict[str, Any]:
+        """What the ledger says of it."""
+        point, pole, kind = self.place
+        return {
+            "fault": number, "point": point, "pole": pole, "kind": kind,
+            "since_wall_ms": self.since_ms, "last_good_wall_ms": self.last_good_ms, "until_wall_ms": until_ms,
+        }  # fmt: skip
+
+
+def _note_fault(connection: sqlite3.Connection, fault: _Fault) -> None:
     """A fault that begins and ends at once."""
     number = connection.execute(
         "INSERT INTO fault VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
-        (*place, wall_ms, good_ms, wall_ms, value, count),
+        (*fault.place, fault.since_ms, fault.last_good_ms, fault.since_ms, fault.value, fault.times),
     ).lastrowid
-    entry = ledger.append(connection, at_ms, FAULT, _record_of_fault(number, place, wall_ms, good_ms, wall_ms))
+    entry = ledger.append(connection, fault.told_ms, FAULT, fault.record(number, fault.since_ms))
     both = (entry.number, entry.number, number)
     connection.execute("UPDATE fault SET record = ?, end_record = ? WHERE id = ?", both)
 
 
-def _record_of_fault(
-    number: int | None, place: tuple[str, str, str], since_ms: int, good_ms: int, until_ms: int | None
-) -> dict[str, Any]:
-    point, pole, kind = place
-    return {
-        "fault": number, "point": point, "pole": pole, "kind": kind,
-        "since_wall_ms": since_ms, "last_good_wall_ms": good_ms, "until_wall_ms": until_ms,
-    }  # fmt: skip
-
-
-def _open_fault(
-    connection: sqlite3.Connection,
-    place: tuple[str, str, str],
-    wall_ms: int,
-    good_ms: int,
-    value: int,
-    count: int,
-    at_ms: int,
-) -> None:
+def _open_fault(connection: sqlite3.Connection, fault: _Fault) -> None:
+    """A fault that stands from now on; of one that stands already there is more."""
     added = connection.execute(
         "INSERT OR IGNORE INTO fault VALUES (NULL, ?, ?, ?, ?, ?, NULL, ?, ?, 0, 0)",
-        (*place, wall_ms, good_ms, value, count),
+        (*fault.place, fault.since_ms, fault.last_good_ms, fault.value, fault.times),
     )
     if added.rowcount == 0:
         connection.execute(
             "UPDATE fault SET count = count + ?, value = ?"
             " WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL",
-            (count, value, *place),
+            (fault.times, fault.value, *fault.place),
         )
         return
     number = added.lastrowid
-    entry = ledger.append(connection, at_ms, FAULT, _record_of_fault(number, place, wall_ms, good_ms, None))
+    entry = ledger.append(connection, fault.told_ms, FAULT, fault.record(number, None))
     connection.execute("UPDATE fault SET record = ? WHERE id = ?", (entry.number, number))
 
 
@@ -235,7 +230,7 @@ def _set_fault(connection: sqlite3.Connection, effect: SetFault) -> Done:
         "SELECT 1 FROM fault WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL", place
     ).fetchone()
     if stands is None:
-        _open_fault(connection, place, effect.at.wall_ms, effect.last_good_wall_ms, 0, 1, effect.at.wall_ms)
+        _open_fault(connection, _Fault(place, effect.at.wall_ms, effect.last_good_wall_ms, effect.at.wall_ms))
     return Done(stands is None)
 
 
