@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sos_contract.errors import SafezoneError
+from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import Site
 from sos_contract.stages import RECEIVED, rank
 from sos_sim.chaos import truth
@@ -80,6 +80,7 @@ async def campaign(
         await run.first_look()
         for one in rounds:
             await run.round(one)
+        run.look_at_ledgers()
     total.wall_s = time.monotonic() - began
     return total
 
@@ -136,6 +137,16 @@ class _Run:
         self._count(one)
         alarms, took_s = len(town.witness.seen.mints), time.monotonic() - calm_s
         self._tell(f"round {one.number}: {alarms} alarms, {took_s:.0f} s of calm, {most_grown(before, after)}")
+
+    def look_at_ledgers(self) -> None:
+        """Whatever was killed while it wrote: each record holds. All is closed and at rest, so that nothing is between
+        two machines."""
+        try:
+            unsound = self._town.witness.stores.unsound(self._town.site)
+        except UserError as error:
+            unsound = [("station", str(error))]
+        now = time.monotonic()
+        self._found(Finding("lied", now, part, f"its ledger does not hold: {words}") for part, words in unsound)
 
     async def _settled(self) -> dict[str, Use]:
         await asyncio.sleep(SETTLE_S)

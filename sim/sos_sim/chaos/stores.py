@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sos_agent.edge.outbox import FILE_NAME as OUTBOX
 from sos_contract.payloads import Identity
+from sos_contract.site import Site, read_keys
+from sos_ledger.book import open_book
+from sos_ledger.verify import FILES, Ledgers, books_in
+from sos_sim.live.layout import KEYS
 from sos_station.edge.inbox import FILE_NAME as INBOX
 
 # A program that starts holds its database for a moment; longer than that we do not wait, for the town waits with us.
@@ -84,6 +88,17 @@ class Stores:
     def held(self, point: str) -> set[Identity]:
         """All that it has."""
         return {Identity(*row) for row in self._ask(self._outbox(point), _ALL_HELD)}
+
+    def unsound(self, site: Site) -> list[tuple[str, str]]:
+        """What does not hold in the ledgers, by themselves, against their tables, the poles' seals and each other: the
+        part, and in words. For a time at which nothing goes on."""
+        folders = {self._folder / "station": "station"}
+        folders |= {self._folder / point.id: f"agent:{point.id}" for point in site.point}
+        keys = {pole: [key] for pole, key in read_keys(self._folder / KEYS, site.pole_ids()).items()}
+        with ExitStack() as opened:
+            paths = [path for folder in folders for path in books_in(folder, FILES)]
+            ledgers = Ledgers([opened.enter_context(open_book(path)) for path in paths], site, keys)
+            return [(folders.get(Path(one.ledger).parent, "station"), str(one)) for one in ledgers.findings()]
 
     def waiting(self, point: str) -> int:
         """Alarms of that outbox that the station has not receipted."""

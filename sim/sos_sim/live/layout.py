@@ -11,6 +11,8 @@ import tomli_w
 
 from sos_contract.site import KEY_BYTES, Line, Point, Site
 
+KEYS = "keys.toml"  # of the poles
+
 
 def free_port() -> int:
     """A TCP port on loopback that was free a moment ago."""
@@ -55,7 +57,7 @@ def localise(site: Site, folder: Path, broker: str) -> Site:
         for point in site.point
     )
     station = msgspec.structs.replace(site.station, data=str(folder / "station"), tls=None)
-    return reached(msgspec.structs.replace(site, keys="keys.toml", station=station, point=points), broker)
+    return reached(msgspec.structs.replace(site, keys=KEYS, station=station, point=points), broker)
 
 
 def reached(site: Site, broker: str) -> Site:
@@ -68,7 +70,7 @@ def write(site: Site, folder: Path) -> tuple[Path, dict[str, bytes]]:
     keys = {pole: secrets.token_bytes(KEY_BYTES) for pole in site.pole_ids()}
     path = folder / "site.toml"
     path.write_text(dump(site), encoding="utf-8")
-    key_path = folder / "keys.toml"
+    key_path = folder / KEYS
     key_path.touch(mode=0o600)
     key_path.write_text(tomli_w.dumps({"poles": {pole: key.hex() for pole, key in keys.items()}}), encoding="utf-8")
     for name in ("ports", "flash", "logs", "station", *(point.id for point in site.point)):
