@@ -15,6 +15,7 @@ from sos_agent.core.notices import (
     DISAGREE_MS,
     FETCH_ROWS,
     IN_FLIGHT_MOST,
+    LISTENED_MS,
     MERGE_ABOVE,
     PASS_PAUSE_MS,
     TRIES_MOST,
@@ -144,9 +145,11 @@ def test_a_beat_that_disagrees_for_six_seconds_is_noted_and_a_shorter_one_is_not
     mask = 1 << FAULTS.index("tamper")
     for at, beat, stores in (
         (5_000, mask, 0),
+        (5_000 + LISTENED_MS, mask, 0),
         (4_999 + DISAGREE_MS, mask, 0),
         (4_999 + DISAGREE_MS, 0, 0),  # it agrees: from here on anew
         (5_000 + DISAGREE_MS, mask, 0),
+        (5_000 + DISAGREE_MS + LISTENED_MS, mask, 0),
         (4_999 + 2 * DISAGREE_MS, mask, 0),
         (5_000 + 2 * DISAGREE_MS, mask, 1),
         (9_000 + 3 * DISAGREE_MS, mask, 0),

@@ -283,11 +283,11 @@ sys.exit(main(sys.argv[1:]))
 
 IN_THE_WRITER = """
 import sys
-from sos_agent.core.effects import PurgeReceipted
+from sos_agent.core.effects import StoreTimebase
 from sos_agent.edge import tables
 def wrong(db, effect):
     raise ZeroDivisionError("planted")
-tables.WORK[PurgeReceipted] = wrong
+tables.WORK[StoreTimebase] = wrong
 from sos_agent.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

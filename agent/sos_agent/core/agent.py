@@ -240,7 +240,7 @@ class _Run:
         if self.context.now_ms < self._purge_ms:
             return
         self._purge_ms = self.context.now_ms + PURGE_MS
-        if self.uptime.quality != "unset":
+        if self.uptime.quality == "synced":  # one that was never set, or set by hand, could find everything old
             self.context.emit(PurgeReceipted(self.uptime.wall_ms() - KEEP_RECEIPTED_MS, self.uptime.wall_ms()))
 
     # -- the outbox -----------------------------------------------------------------------------------------------

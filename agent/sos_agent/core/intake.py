@@ -116,8 +116,10 @@ class Intake:
         timebase, at_ms = self._uptime.time_of(pole, f"{notice.incarnation:016x}", notice.boot, notice.at_ms)
         at = (timebase, self._context.now_ms if at_ms is None else at_ms)
         linked = notice.kind in ("link_lost", "link_back") and timebase == self._context.timebase
-        if linked and self._links.noted(pole, at[1]):
-            # The pole sees the same outage from its end; only what it alone saw (we were away) is news.
+        ends = notice.kind == "link_back" and (pole, "link_lost") in self._notices.open_faults
+        if linked and not ends and self._links.noted(pole, at[1]):
+            # The pole sees the same outage from its end; only what it alone saw (we were away) is news, and the end of
+            # that also where it lies near an outage of ours.
             self._context.counts["outage_told_twice"] += 1
             return
         self._notices.add(pole, notice.kind, on=bool(notice.on), value=notice.value, at=at)

@@ -22,6 +22,9 @@ UNSTORED_MOST = 256  # all kinds of a dozen poles
 UNSTORED_RETRY_MS = 5_000
 # A fault that the beats show and no notice told, or the reverse: the notice gets three beats to arrive first.
 DISAGREE_MS = 6_000
+# A pole that is listened to is heard at least each 2.25 s. After a longer gap (an outage, or we were stopped) what it
+# said waits unread or unsaid, and a disagreement from before is no older than what is heard first.
+LISTENED_MS = 3_000
 # Kinds that happen and do not last; they open no fault.
 _PASSING = ("press_detail", "pole_restarted", "mains_back", "link_back", "outbox_damaged")
 # The end of one kind that is said by another one.
@@ -43,6 +46,7 @@ class Notices:
         self._fetching = False
         self._ended_ms: int | None = None
         self._differs_since: dict[tuple[str, str], int] = {}
+        self._beat_ms: dict[str, int] = {}  # pole -> when its last beat was heard
 
     # -- what enters ----------------------------------------------------------------------------------------------
 
@@ -72,13 +76,16 @@ class Notices:
 
     def beat(self, pole: str, mask: int) -> bool:
         """The faults that a pole says it has, as bits; whether one was noted that no notice had told."""
-        noted = False
+        noted, now = False, self._context.now_ms
+        if now - self._beat_ms.get(pole, now) > LISTENED_MS:
+            self._differs_since = {key: since for key, since in self._differs_since.items() if key[0] != pole}
+        self._beat_ms[pole] = now
         for bit, kind in enumerate(FAULTS):
             on = bool(mask >> bit & 1)
             key = (pole, kind)
             if on == (key in self.open_faults):
                 self._differs_since.pop(key, None)
-            elif self._context.now_ms - self._differs_since.setdefault(key, self._context.now_ms) >= DISAGREE_MS:
+            elif now - self._differs_since.setdefault(key, now) >= DISAGREE_MS:
                 self._context.counts["notice_made_good"] += 1
                 self.add(pole, kind, on=on)
                 noted = True

@@ -168,7 +168,7 @@ class ProgressSync:
     def failed(self, effect: MarkWaiting | StoreProgress) -> None:
         """Not on disk: asked again with the next round, all of it where something was missing."""
         if isinstance(effect, MarkWaiting):
-            self.sweeping = True
+            self.sweeping = self._unanswered = True  # whatever this round still finds, it is not complete
 
     def timer(self) -> None:
         now = self._context.now_ms
