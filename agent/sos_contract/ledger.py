@@ -8,6 +8,7 @@ digest stays in its place, and the chain holds without it. ``sha256sum`` alone c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,7 +24,7 @@ FIRST = bytes(HASH_BYTES)  # stands before the first record
 # Kinds of a ledger itself.
 BEGAN = "began"  # its name, and how much of the database is older than the ledger
 RESTORED = "restored"  # goes on in a copy, under a new name
-FORGOTTEN = "forgotten"  # bodies that were kept long enough, and records before them that were dropped
+FORGOTTEN = "forgotten"  # bodies kept long enough; records before them that were dropped, and what those said of it
 OF_ITSELF = (BEGAN, RESTORED, FORGOTTEN)
 
 # Kinds of the station.
@@ -69,6 +70,35 @@ class Record:
 def body_of(content: Mapping[str, Any]) -> bytes:
     """The JSON of a body: keys sorted, no spaces."""
     return _encoder.encode(content)
+
+
+def content_of(body: object) -> dict[str, Any] | None:
+    """The JSON object that a body holds; None where it is forgotten, and where somebody made it anything else."""
+    try:
+        found = json.loads(body) if isinstance(body, bytes) else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def told_of_itself(number: int, content: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """What a record of OF_ITSELF says: names of the ledger, each with the number of the record from which on it bore
+    it; and ``older_...``: how much of the database is older than the ledger."""
+    names = content.get("names")
+    names = dict(names) if isinstance(names, dict) else {}
+    if "ledger" in content:
+        names[str(content["ledger"])] = number
+    older = {name: count for name, count in content.items() if name.startswith("older_")}
+    return _written(names), _written(older)
+
+
+def _written(numbers: Mapping[str, Any]) -> dict[str, int]:
+    """Those that a ledger can have written: what a forger made of them must not end who writes them again."""
+    return {
+        name: number
+        for name, number in numbers.items()
+        if name.isprintable() and isinstance(number, int) and 0 <= number < 2**63
+    }
 
 
 def digest_of(body: bytes) -> bytes:

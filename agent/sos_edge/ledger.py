@@ -6,7 +6,17 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sos_contract.ledger import FIRST, FORGOTTEN, OF_ITSELF, body_of, digest_of, hash_of, spans
+from sos_contract.ledger import (
+    FIRST,
+    FORGOTTEN,
+    OF_ITSELF,
+    body_of,
+    content_of,
+    digest_of,
+    hash_of,
+    spans,
+    told_of_itself,
+)
 from sos_contract.payloads import Entry
 
 SCHEMA = """
@@ -42,7 +52,7 @@ def forget(connection: sqlite3.Connection, wall_ms: int, numbers: Iterable[int],
     """Put digests in the place of these records' bodies, drop what then lies before the oldest body that is kept, and
     write that down with ``reason``; nothing at all where there is nothing to forget.
 
-    What a ledger says of itself holds no record before it: it is dropped with those around it.
+    What a ledger says of itself holds no record before it: it is dropped with those around it, and said again.
     """
     gone = []
     for number in sorted(set(numbers)):
@@ -59,10 +69,23 @@ def forget(connection: sqlite3.Connection, wall_ms: int, numbers: Iterable[int],
     content = {**reason, "records": spans(gone)}
     dropped = _dropped(connection)
     if dropped is not None:
-        content["dropped"] = [dropped.number, dropped.hash]
+        content |= {"dropped": [dropped.number, dropped.hash], **_of_itself(connection, dropped.number)}
     append(connection, wall_ms, FORGOTTEN, content)
     if dropped is not None:
         connection.execute("DELETE FROM ledger WHERE number <= ?", (dropped.number,))
+
+
+def _of_itself(connection: sqlite3.Connection, upto: int) -> dict[str, Any]:
+    """What would go with the records up to this one: the names by which peers know the ledger, each with the record
+    from which on it bore it, and how much of the database is older than the ledger."""
+    names: dict[str, int] = {}
+    older: dict[str, int] = {}
+    marks = ", ".join("?" * len(OF_ITSELF))
+    of_itself = f"SELECT number, body FROM ledger WHERE number <= ? AND kind IN ({marks}) ORDER BY number"
+    for number, body in connection.execute(of_itself, (upto, *OF_ITSELF)).fetchall():
+        told_names, told_older = told_of_itself(number, content_of(body) or {})
+        names, older = told_names | names, told_older | older
+    return {"names": names, **older}
 
 
 def _dropped(connection: sqlite3.Connection) -> Entry | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sos_contract.ledger import BEGAN, FIRST, FORGOTTEN, RESTORED, Record, in_spans
+from sos_contract.ledger import FIRST, FORGOTTEN, OF_ITSELF, Record, content_of, in_spans, told_of_itself
 from sos_ledger.findings import CHANGED, MISSING, Finding
 
 
@@ -17,16 +16,19 @@ class Chain:
         self.where = where
         self.records = records
         self.by_number = {record.number: record for record in records}
-        self.bodies = {record.number: body for record in records if (body := _content(record)) is not None}
+        self.bodies = {record.number: body for record in records if (body := content_of(record.body)) is not None}
         # Names by which others know this ledger, and from which record on.
         self.names: dict[str, int] = {}
+        # How much of each table is older than the ledger, as the record said with which it began.
+        self.older: dict[str, int] = {}
         self._spans: list[list[int]] = []
         self._dropped: dict[int, str] = {}
         for record in records:
             body = self.bodies.get(record.number, {})
-            if record.kind in (BEGAN, RESTORED):
-                self.names.setdefault(str(body.get("ledger")), record.number)
-            elif record.kind == FORGOTTEN:
+            if record.kind in OF_ITSELF:
+                names, older = told_of_itself(record.number, body)
+                self.names, self.older = names | self.names, older | self.older
+            if record.kind == FORGOTTEN:
                 self._spans += _spans_of(body)
                 dropped = body.get("dropped")
                 if isinstance(dropped, list) and len(dropped) == 2 and isinstance(dropped[0], int):
@@ -91,14 +93,6 @@ class Chain:
 def _gap(where: str, first: int, last: int) -> Finding:
     words = "is missing" if first == last else f"and all up to {last} are missing"
     return Finding(MISSING, where, first, words)
-
-
-def _content(record: Record) -> dict[str, Any] | None:
-    try:
-        found = None if record.body is None else json.loads(record.body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _is_span(value: object) -> bool:

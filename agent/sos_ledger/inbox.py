@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sos_contract.ledger import ALARM, BEGAN, FAULT, FAULT_ENDED, STAGE, Record
+from sos_contract.ledger import ALARM, FAULT, FAULT_ENDED, STAGE, Record
 from sos_contract.stages import RECEIVED
 from sos_ledger.book import Book
 from sos_ledger.findings import ROW, Finding
@@ -87,9 +87,9 @@ class Inbox:
 
     def older(self) -> tuple[int, int]:
         """Numbers of the last alarm and the last fault that are older than the ledger, as far as it can tell."""
-        for _, body in self.chain.content(BEGAN):
-            return _number(body, "older_alarms"), _number(body, "older_faults")
-        # The first record was dropped since. Numbers count up: what is older has a lower one than all that is told of.
+        if older := self.chain.older:
+            return older.get("older_alarms", 0), older.get("older_faults", 0)
+        # No record says so any more. Numbers count up: what is older has a lower one than all that is told of.
         alarms = [number for number, told in self.alarms.items() if told.fixed]
         return min(alarms, default=1) - 1, min(self._faults, default=1) - 1
 

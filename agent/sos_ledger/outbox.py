@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sos_contract.ledger import BEGAN, PRESS, RECEIPTED, STAGES, WAITING, Record
+from sos_contract.ledger import PRESS, RECEIPTED, STAGES, WAITING, Record
 from sos_contract.stages import HELD, RECEIVED, later
 from sos_ledger.book import Book
 from sos_ledger.findings import ROW, Finding
@@ -89,9 +89,7 @@ class Outbox:
 
     def _older(self) -> int:
         """Number of the last row that is older than the ledger, as far as it can tell."""
-        for _, body in self.chain.content(BEGAN):
-            return _whole(body.get("older_rows"))
-        return min(self.presses, default=1) - 1
+        return self.chain.older.get("older_rows", min(self.presses, default=1) - 1)
 
     def _finding(self, record: int, words: str) -> Finding:
         return Finding(ROW, self.chain.where, record, words)

@@ -96,7 +96,8 @@ def test_what_is_forgotten_by_the_rules_leaves_a_chain_that_holds() -> None:
     ledger.forget(disk, 99_000, [4, 5, 8], {"alarms_before_ms": 8})
     assert _found(disk) == []
     assert disk.execute("SELECT number FROM ledger WHERE body IS NULL").fetchall() == [(4,), (5,), (8,)]
-    assert _chain(disk).bodies[10] == {"alarms_before_ms": 8, "dropped": _entry(disk, 1), "records": [[4, 5], [8, 8]]}
+    told = {"alarms_before_ms": 8, "dropped": _entry(disk, 1), "records": [[4, 5], [8, 8]], "names": {}}
+    assert _chain(disk).bodies[10] == told
     ledger.forget(disk, 99_001, [2, 3], {})
     assert _found(disk) == []
     assert disk.execute("SELECT min(number) FROM ledger").fetchone() == (6,), "all before had no body any more"

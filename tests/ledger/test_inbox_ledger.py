@@ -10,6 +10,8 @@ from tests.ledger.books import DAY_MS, edit, lived_station, rehash, station_disk
 from tests.station.world import WALL_MS, World, alarm
 
 from sos_edge.sqlite import open_database
+from sos_ledger.book import open_book
+from sos_station.edge import commands
 from sos_station.edge.inbox import identify
 from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION
 
@@ -169,6 +171,54 @@ def test_an_inbox_of_the_release_before_gets_a_ledger_that_says_so(old_disk: Pat
         assert words(old_disk.parent) == []
         disk.execute("UPDATE alarm SET officer = 'Noi' WHERE number = 2")
     assert [line.split(" that")[0] for line in words(old_disk.parent)] == ["row 3 says of alarm 2"]
+
+
+def test_what_is_older_than_the_ledger_stays_so_when_its_beginning_is_dropped(old_disk: Path) -> None:
+    database = open_database(old_disk, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=commands.prepare)
+    identify(database.connection, 1, fresh="f", damaged=False, wall_ms=WALL_MS)
+    world = World(disk=database.connection)
+    world.pass_ms(60_000)  # both points are lost
+    for point in ("merlin", "market"):
+        world.probe(point)
+    _later(world, 800)  # these faults are forgotten; no alarm came since
+    assert world.disk.execute("SELECT count(*) FROM ledger WHERE kind = 'began'").fetchone() == (0,)
+    assert world.disk.execute("SELECT count(*) FROM alarm").fetchone()[0] > 0
+    assert words(old_disk.parent) == []
+    world.disk.execute("PRAGMA foreign_keys=OFF")
+    world.disk.execute("UPDATE alarm SET number = 77 WHERE number = (SELECT max(number) FROM alarm)")
+    assert words(old_disk.parent)[0].startswith("row 0 alarm 77 stands in the table")
+    database.connection.close()
+
+
+def test_a_ledger_keeps_the_names_it_had_before_what_it_dropped(tmp_path: Path) -> None:
+    world = lived_station(tmp_path)
+    world.disk.execute("INSERT OR REPLACE INTO meta VALUES ('incarnation', 'inbox-1')")
+    for days in (800, 2):
+        _later(world, days)
+        with open_book(tmp_path / "inbox.sqlite") as book:
+            assert book.chain.records[0].number > 1 and book.chain.names == {"inbox-1": 1}
+        world.ask("close", 2, officer="Malee", disposition="false")
+    restored = world.disk.execute("SELECT max(number) + 1 FROM ledger").fetchone()[0]
+    assert identify(world.disk, 5, fresh="inbox-2", damaged=False, wall_ms=WALL_MS) == "inbox-2"
+    world.ask("close", 3, officer="Malee", disposition="false")
+    world.send("alarm", alarm(9))
+    world.probe("market")  # whose loss stood open
+    _later(world, 800)
+    with open_book(tmp_path / "inbox.sqlite") as book:
+        assert book.chain.records[0].number > restored
+        assert book.chain.names == {"inbox-1": 1, "inbox-2": restored}
+        assert book.chain.renamed_after("inbox-1") == restored
+    assert verify(tmp_path) == []
+
+
+def test_whatever_somebody_wrote_into_its_beginning_the_ledger_can_forget(tmp_path: Path) -> None:
+    forged = (b"no JSON", b"[1]", b'{"names":7,"older_alarms":"x"}', b"\xff", b'{"names":{"\\ud800":1}}',
+              b'{"names":{"x":%d}}' % 2**64, b"[" * 100_000)  # fmt: skip
+    for place, body in enumerate(("text", *forged)):
+        world = lived_station(tmp_path / str(place))
+        world.disk.execute("UPDATE ledger SET body = ? WHERE number = 1", (body,))
+        _later(world, 800)
+        assert b'"names":{}' in world.disk.execute("SELECT body FROM ledger WHERE kind = 'forgotten'").fetchone()[0]
 
 
 def test_a_copy_goes_on_under_a_new_name_and_says_so(tmp_path: Path) -> None:

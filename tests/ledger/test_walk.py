@@ -21,6 +21,9 @@ from tests.ledger.books import edit, rehash, verify, words
 from safezone.cli import main
 from sos_contract.site import find_site, read_site
 from sos_sim.testing.virtual import VirtualZone, only
+from sos_station.core.effects import Prune
+from sos_station.core.records import Stamp
+from sos_station.edge import writes
 
 POLE, POINT = "market-1", "market"
 
@@ -174,6 +177,28 @@ def test_a_station_that_was_forged_as_a_whole_is_found_by_its_points(town: Town)
     found = town.words()
     assert found and all("was changed and all hashes made anew" in line for line in found)
     assert all(f"of {town.agent}" in line for line in found)
+
+
+def test_a_forged_station_is_found_by_its_points_also_when_it_has_forgotten_its_beginning(town: Town) -> None:
+    def forget(disk: sqlite3.Connection) -> None:
+        late = Stamp(1 << 42, "synced", "boot", 0)
+        disk.execute("BEGIN")
+        writes.carry_out(disk, Prune(late, late.wall_ms, late.wall_ms))
+        disk.execute("COMMIT")
+
+    edit(town.station, then=forget)
+    assert town.words() == []
+    name = "'tester', 'nobody'"
+    edit(
+        town.station,
+        f"UPDATE alarm SET officer = replace(officer, {name})",
+        f"UPDATE change SET officer = replace(officer, {name})",
+        f"UPDATE ledger SET body = CAST(replace(CAST(body AS TEXT), {name}) AS BLOB) WHERE body IS NOT NULL",
+        then=lambda disk: rehash(disk, disk.execute("SELECT min(number) + 1 FROM ledger").fetchone()[0]),
+    )
+    assert words(town.station) == [], "alone it cannot be seen"
+    found = town.words()
+    assert found and all("was changed and all hashes made anew" in line for line in found)
 
 
 def test_an_alarm_that_was_taken_out_of_a_forged_station_is_missed_by_its_point(town: Town) -> None:
