@@ -142,7 +142,7 @@ def test_a_connection_whose_echo_is_missing_for_15_s_is_given_up() -> None:
     made.came_up(A, at(2_000))
     assert echo(made, 4_000) == []
     assert kinds(made.tick(at(7_000))) == ["Publish"] and kinds(made.tick(at(12_000))) == ["Publish"]
-    assert kinds(made.tick(at(17_000))) == ["Publish"]
+    assert kinds(made.tick(at(17_000))) == ["Publish", "SetFault"], "and no second station was heard"
     made._brokers[A].due_ms = 0
     assert kinds(made.tick(at(3_999 + ECHO_LOST_MS))) == ["Publish"]
     made._brokers[A].due_ms = 0

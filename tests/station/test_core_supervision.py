@@ -235,6 +235,29 @@ def test_another_station_under_our_name_is_a_fault_until_it_goes() -> None:
     assert ("betong", "a:1883", "second_station") not in _open(world)
 
 
+def test_a_second_station_that_went_while_we_did_not_run_is_no_fault_any_more() -> None:
+    # Whoever stops one of two stations may start that one again, alone: its inbox holds the fault.
+    world = World()
+    world.handle(Message(A, OWN_STATE, encode(State(online=True, session="stranger")), False))
+    world.start()
+    world.pass_ms(brokers.RIVAL_GONE_MS - 1)
+    assert ("betong", "a:1883", "second_station") in _open(world)
+    world.pass_ms(1)
+    assert ("betong", "a:1883", "second_station") not in _open(world)
+
+
+def test_a_second_station_is_not_called_gone_while_nobody_can_be_heard() -> None:
+    world = World()
+    world.handle(Message(A, OWN_STATE, encode(State(online=True, session="stranger")), False))
+    world.answering = False
+    world.handle(BrokerDown(A, "connection lost"))
+    world.pass_ms(brokers.RIVAL_GONE_MS + 5_000)
+    assert ("betong", "a:1883", "second_station") in _open(world)
+    world.answering = True
+    world.pass_ms(6_250 + brokers.RIVAL_GONE_MS)
+    assert ("betong", "a:1883", "second_station") not in _open(world)
+
+
 def test_what_we_said_on_an_earlier_connection_is_no_stranger() -> None:
     world = World()
     earlier = world.connects[0].session

@@ -45,7 +45,8 @@ class _Broker:
     lost_since_ms: int | None = None
     good_wall_ms: int = 0  # when it was last up
     fault: bool | None = None  # None: not known; a fault may stand open from before a restart
-    rival_ms: int | None = None  # when another station program was last heard here
+    rival_ms: int | None = None  # when another station program was last heard here, or could have been
+    rival: bool | None = None  # whether there is one; None: not known, as with `fault`
 
 
 def shown(broker: str) -> str:
@@ -83,6 +84,8 @@ class Brokers:
         effects.append(Log("info", "broker_up", (("broker", shown(name)), ("tries", broker.tries))))
         broker.tries, broker.lost_since_ms, broker.fault = 0, None, False
         broker.echo_ms = now.mono_ms
+        if broker.rival is not False:
+            broker.rival_ms = now.mono_ms  # nobody could be heard here until now
         wanted = [topics.of_point(self._station, "+", leaf) for leaf in topics.FROM_POINT]
         wanted += [topics.desk_request(self._station, "+"), self._topic]
         effects.append(Subscribe(name, tuple(wanted)))
@@ -121,7 +124,7 @@ class Brokers:
 
     def _rival(self, name: str, broker: _Broker, state: State, now: Stamp) -> list[Effect]:
         """Two stations under one name answer every agent, and each holds alarms that the other lacks."""
-        known, broker.rival_ms = broker.rival_ms is not None, now.mono_ms
+        known, broker.rival, broker.rival_ms = broker.rival, True, now.mono_ms
         if known:
             return []
         why = "another station program answers under this name; stop one of the two"
@@ -148,7 +151,11 @@ class Brokers:
             for broker in self._brokers.values()
             if broker.lost_since_ms is not None and not broker.fault
         ]
-        waits += [broker.rival_ms + RIVAL_GONE_MS for broker in self._brokers.values() if broker.rival_ms is not None]
+        waits += [
+            broker.rival_ms + RIVAL_GONE_MS
+            for broker in self._brokers.values()
+            if broker.rival_ms is not None and broker.state == UP
+        ]
         return min(waits) if waits and self._stream else None
 
     def tick(self, now: Stamp) -> list[Effect]:
@@ -173,8 +180,9 @@ class Brokers:
         return self._say_state(name, now)
 
     def _check_fault(self, name: str, broker: _Broker, now: Stamp) -> list[Effect]:
-        if broker.rival_ms is not None and now.mono_ms >= broker.rival_ms + RIVAL_GONE_MS:
-            broker.rival_ms = None
+        heard_ms = broker.rival_ms if broker.state == UP else None  # else nobody can be heard
+        if heard_ms is not None and now.mono_ms >= heard_ms + RIVAL_GONE_MS:
+            broker.rival_ms, broker.rival = None, False
             return [SetFault(self._station, shown(name), "second_station", False, now)]
         if broker.fault or broker.lost_since_ms is None or now.mono_ms < broker.lost_since_ms + BROKER_LOST_MS:
             return []
