@@ -12,6 +12,7 @@ from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Quality, R
 from sos_station.core import events as ev
 from sos_station.core import faults
 from sos_station.core.brokers import shown
+from sos_station.core.effects import Prune
 from sos_wire.messages import KINDS
 
 
@@ -177,6 +178,21 @@ def test_a_clock_that_nobody_sets_right_forgets_nothing(quality: Quality) -> Non
     world.start()
     world.pass_ms(1_000)
     assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
+
+
+def test_a_machine_that_is_switched_on_by_day_only_forgets_what_is_old() -> None:
+    """Its clock is set some seconds after the station began, and it never runs for a whole day."""
+    world = World()
+    world.send("notice", notice(2, "pole_restarted", clock="unset"))
+    world.now_ms += faults.KEEP_MS + 10
+    world.wall_ms += faults.KEEP_MS + 10
+    world.quality = "unset"
+    world.start()
+    world.pass_ms(5_000)
+    world.handle(ev.Clock(world.wall_ms, "synced"))
+    world.pass_ms(8 * 3_600_000)
+    assert ("merlin", "merlin-1", "pole_restarted") not in world.faults(everything=True)
+    assert sum(isinstance(one, Prune) for one in world.effects) == 1, "and does so once"
 
 
 def test_what_was_closed_before_the_clock_was_set_is_not_forgotten_as_fifty_years_old() -> None:

@@ -50,6 +50,8 @@ from sos_wire.seal import Stream
 
 # What is kept no longer is looked for once a day.
 PRUNE_EVERY_MS = 24 * 3_600_000
+# A clock that nobody disciplines yet is asked again: a machine that is switched on by day only has no tomorrow.
+PRUNE_AGAIN_MS = 3_600_000
 # A turn that comes this long after it was due: the program was stopped, or the machine slept. Load takes less.
 AWAY_MS = 1_000
 
@@ -161,7 +163,7 @@ class Station:
         effects = self._brokers.tick(now) + self._points.tick(now) + self._health.tick(now)
         self._points.sight(bool(self._brokers.up()), now)
         if self._prune_ms is not None and now_ms >= self._prune_ms:
-            self._prune_ms = now_ms + PRUNE_EVERY_MS
+            self._prune_ms = now_ms + (PRUNE_EVERY_MS if now.quality == "synced" else PRUNE_AGAIN_MS)
             if now.quality == "synced":  # one that was never set, or set by hand, could find everything old
                 keep = self._settings
                 effects.append(Prune(now, now.wall_ms - keep.alarms_keep_ms, now.wall_ms - keep.faults_keep_ms))
