@@ -150,8 +150,9 @@ class Journal:
         entry.durable = entry.address >= 0
 
     def _count_repeat(self, entry: Entry) -> None:
-        if entry.repeats < _MOST_REPEATS:
-            entry.repeats += 1
+        if entry.repeats >= _MOST_REPEATS:
+            return  # nor may the bits in the flash say more
+        entry.repeats += 1
         if not entry.durable:
             return
         if not self._clear_bit(entry.address, self.read(entry.address)):
@@ -224,13 +225,17 @@ class Journal:
         while not self.dirty >> sector & 1:
             sector += 1
         address = self.base_of(1 - self.bank) + sector * SECTOR
+        for entry in self.entries:
+            if entry.address // SECTOR == address // SECTOR:
+                return False  # a start found it in a bank without identity
         try:
             self._flash.erase(address)
         except OSError:
             self.failing = True
-        if not self._is_blank(address):
-            self.failing = True
-            return False
+        for at in range(address, address + SECTOR, SLOT):
+            if self.read(at) != BLANK:
+                self.failing = True
+                return False
         self.dirty &= ~(1 << sector)
         return True
 
@@ -246,39 +251,37 @@ class Journal:
         """Address of a bank."""
         return bank * self._bank_bytes
 
-    def _is_blank(self, address: int) -> bool:
-        return all(self._flash.read(at, SLOT) == BLANK for at in range(address, address + SECTOR, SLOT))
-
     def change_banks(self) -> bool:
         """Leave the bank: copy what is unreleased to the other one, then make that count."""
         if self.dirty:
             return False
         self.dirty = self.all_dirty()  # the other bank, if this fails; if it does not, the one that is left
         base = self.base_of(1 - self.bank)
-        at = 2  # the identity stands in the first two slots: one bad bit must not take a bank away
+        at = base + 2 * SLOT  # the identity stands in the first two: one bad bit must not take a bank away
         copied = []
         for kind in self.keys:
             for index in range(records.KEY_SLOTS):
-                if not self.write(base + at * SLOT, records.key_slot(kind, self.keys[kind], index)):
+                if not self.write(at, records.key_slot(kind, self.keys[kind], index)):
                     return False
-                at += 1
+                at += SLOT
         for entry in self.entries:
             if entry.address < 0:
                 continue
             slot = records.press_slot(entry.kind, entry.counts, entry.repeats, entry.boot, entry.press, entry.at_ms)
-            if not self.write(base + at * SLOT, slot):
+            if not self.write(at, slot):
                 return False
             if entry.counts and entry.closed:
-                self._program(base + at * SLOT + records.CLOSED, b"\x00")
-            copied.append((entry, base + at * SLOT))
-            at += 1
+                self._program(at + records.CLOSED, b"\x00")
+            copied.append((entry, at))
+            at += SLOT
         identity = records.boot_slot(self.incarnation, self.generation + 1, self.boot)
-        if not self.write(base, identity):
+        self.write(base, identity)
+        if not records.valid(self.read(base)):  # taken or not, whatever the flash said: so a start sees it
             return False
         self.write(base + SLOT, identity)
         self.generation += 1
         self.bank = 1 - self.bank
-        self.next = at
+        self.next = (at - base) // SLOT
         self.last_boot = base
         self.base = self.boot
         for entry, address in copied:

@@ -69,6 +69,7 @@ class Senses:
         if since is None or self._judged[output] or ticks_diff(now, since) < ON_MS:
             return False
         self._judged[output] = True
+        self._since[output] = now - ON_MS  # on for weeks: no difference of ticks may grow old
         return True
 
     def look_at(self, output: int, draws: bool) -> bool:

@@ -71,7 +71,7 @@ class Lane:
         self._sent = max(0, self._sent - done)
         self._reached -= done
         self.tries = 0
-        self.resend_at = NEVER
+        self.resend_at = self.begin_at = NEVER  # there may be nothing left that waits
         return measured
 
     @property

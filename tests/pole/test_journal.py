@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.pole.journal_model import ENTROPY, PRESS, SILENT
 
 from sos_pole import records
-from sos_pole.journal import MOST_PENDING, Flash, Journal
+from sos_pole.journal import MOST_PENDING, SECTOR, Flash, Journal
 from sos_pole.records import SLOT
 from sos_sim.nor_flash import NorFlash
 
@@ -183,7 +183,8 @@ def test_a_damaged_press_in_the_middle_is_told() -> None:
 
 
 def test_both_copies_of_the_identity_lost_keeps_the_presses_under_other_numbers() -> None:
-    """The newer bank has lost its name: the older one counts again, and no number is used twice."""
+    """The newer bank has lost its name: the older one counts again, and no number is used twice. That one is nearly
+    full, for so it was left: to make room in time, the newer one was erased with all presses in it."""
     flash = NorFlash()
     journal = opened(flash)
     for index in range(260):
@@ -198,6 +199,55 @@ def test_both_copies_of_the_identity_lost_keeps_the_presses_under_other_numbers(
     again = opened(flash)
     assert again.damaged and again.incarnation == journal.incarnation and again.boot > journal.boot
     assert waiting <= {(e.boot, e.press) for e in again.entries}
+    while again.due() and again.maintain():
+        pass
+    assert waiting <= {(e.boot, e.press) for e in opened(flash).entries}
+    for entry in again.entries[:]:
+        again.release(entry)
+    while again.dirty:
+        assert again.due() and again.maintain()
+
+
+def test_a_bank_counts_as_soon_as_a_start_would_believe_it() -> None:
+    """The flash took the new bank's identity and said no: presses went on into the old one, where no start looked."""
+    flash = Doubting()
+    journal = opened(flash)
+    flash.doubted = journal.base_of(1 - journal.bank)
+    while not journal.nearly_full():
+        journal.release(journal.append(PRESS, 1))
+    journal.maintain()
+    assert flash.doubted == -1 and journal.failing
+    entry = journal.append(PRESS, 2)
+    assert entry.durable and [e.press for e in opened(flash).entries] == [entry.press]
+
+
+class Doubting(NorFlash):
+    """Takes what goes to the address ``doubted``, and says once that it did not."""
+
+    doubted = -1
+
+    def program(self, address: int, data: bytes) -> None:
+        super().program(address, data)
+        if address == self.doubted:
+            self.doubted = -1
+            raise OSError("flash")
+
+
+def test_a_count_at_its_most_stays_there() -> None:
+    """Bits were cleared beyond it, and no slot could say their sum: the change of banks raised."""
+    flash = NorFlash(32 * SECTOR)
+    journal = opened(flash)
+    for at_ms in range(MOST_PENDING + 1):
+        entry = journal.append(PRESS, at_ms)
+    entry.repeats = 0xFFFE
+    assert journal.change_banks()
+    for _ in range(3):
+        assert journal.append(PRESS, 1000) is entry and entry.repeats == 0xFFFF
+    again = opened(flash)
+    assert [e.repeats for e in again.entries if e.counts] == [0xFFFF]
+    while again.dirty:
+        assert again.erase_one()
+    assert again.change_banks() and [e.repeats for e in opened(flash).entries if e.counts] == [0xFFFF]
 
 
 class TestBroken:

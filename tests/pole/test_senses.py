@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sos_pole.senses import Senses
+from sos_wire.ticks import TICKS_MASK
 
 
 def test_a_switch_that_bounces_is_no_fact() -> None:
@@ -51,6 +52,15 @@ def test_an_output_is_judged_once_it_has_been_on_for_a_while_and_at_each_look() 
     assert senses.due(1, 1250)
     senses.put(1, 0, 1300)
     assert not senses.due(1, 2000), "a silent sounder draws nothing"
+
+
+def test_a_steady_light_is_judged_at_each_look_for_weeks() -> None:
+    """A lamp that shows *in service* is not changed for weeks: from the sixth day on it died unseen, for six days."""
+    senses = Senses(0, 0)
+    senses.put(0, 1, 1000)
+    for hour in range(1, 24 * 14):
+        senses.look(False, False, 0, 0)
+        assert senses.due(0, 1000 + hour * 3_600_000 & TICKS_MASK), hour
 
 
 def test_lamp_and_sounder_fail_each_by_itself() -> None:

@@ -6,7 +6,8 @@ import pytest
 from tests.wire.pair import ADDRESS, KEY, UP, Pair, frames_of
 
 from sos_wire.handshake import who
-from sos_wire.link import LIVE
+from sos_wire.lanes import WINDOW
+from sos_wire.link import BACKLOG, LIVE
 from sos_wire.pole_end import PoleLink
 from sos_wire.ticks import TICKS_MASK, ticks_add
 
@@ -34,3 +35,23 @@ def test_each_repeat_is_counted(start: int) -> None:
         pair.turn()
     again = [frame for wire in pair.sent[UP][said:] for frame in frames_of(wire) if frame.body[0] & 2]
     assert pair.pole.counts["resent"] - before == len(again) - 1 >= 3
+
+
+def test_a_backlog_that_was_acknowledged_late_has_nothing_to_wait_for() -> None:
+    """A shared pair was noisy for a while. The pole meant to wait before it said its message again, but the agent had
+    it: the pole had no rest from then on, and six days later its next message waited for six days."""
+    pair = Pair().open()
+    pair.pole.counts["address"] = 1  # it hears what is said to others
+    pair.pole.send(BACKLOG, b"tamper")
+    for _ in range(2_000):
+        pair.turn()
+        if pair.agent.take():
+            break
+    pair.now += 1_600
+    pair.run(1_300)
+    assert pair.pole.room(BACKLOG) == WINDOW
+    rested = 0
+    for _ in range(500):
+        pair.turn()
+        rested += pair.pole.wake(pair.now) > 0
+    assert rested > 400
