@@ -344,7 +344,7 @@ class Writer:
         return len(self._waiting)
 
     def waited_s(self) -> float:
-        """How long the commit that is under way has lasted; 0 if none is."""
+        """How long the commit or checkpoint that is under way has lasted; 0 if none is."""
         begun = self._begun
         return time.monotonic() - begun if begun else 0.0
 
@@ -374,9 +374,10 @@ class Writer:
                 dirty = True
             elif dirty:
                 # Nothing waits: copy the WAL back now rather than in some press's commit.
+                self._begun = time.monotonic()  # what is stored meanwhile waits for it
                 with suppress(sqlite3.Error):
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                dirty = False
+                self._begun, dirty = 0.0, False
             elif closing:
                 break
         self._connection.close()

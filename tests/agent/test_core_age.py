@@ -124,6 +124,28 @@ def test_a_clock_set_late_mends_the_ages_of_its_whole_time_base() -> None:
     assert abs(age - (world.wall_ms + world.now_ms - pressed_wall_ms)) <= 250
 
 
+def test_a_worse_clock_after_a_restart_of_the_program_mends_no_time_base() -> None:
+    """The clock was set wrong by hand; an agent that was started anew then took its word for a time base of which the
+    outbox knew better, and after the machine's restart the press had another age."""
+    world = ready(World())
+    world.station.up = False
+    world.until(lambda: world.poles["p1"].services[-1] == "station_lost")
+    press = world.press()
+    pressed_wall_ms = world.wall_ms + world.now_ms
+    world.run(5_000)
+    world.crash()
+    world.wall_ms, world.quality = world.wall_ms - 86_400_000, "holdover"
+    world.start()
+    world.run(30_000)
+    world.wall_ms += 86_400_000
+    reboot(world, off_ms=3_600_000, quality="synced")
+    world.station_comes_back()
+    age = age_of(world, press)
+    assert age is not None
+    assert abs(age - (world.wall_ms + world.now_ms - pressed_wall_ms)) <= 250
+    assert seen(world, press).clock == "synced"
+
+
 def test_a_boot_that_was_never_heard_has_no_age_and_is_no_live_press() -> None:
     world = World()
     press = world.press()

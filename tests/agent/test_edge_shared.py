@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,39 @@ def test_too_many_waiting_jobs_are_refused_at_once(tmp_path: Path, monkeypatch: 
     assert owner.wait(1) == [Failure("3 stores wait already")]
     gate.set()
     assert owner.wait(5)[1:] == ["held", 0, 1, 2]
+
+
+class _HungInCheckpoint(sqlite3.Connection):
+    gate = threading.Event()
+
+    def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+        if "wal_checkpoint" in sql:
+            self.gate.wait(30)
+        return super().execute(sql, *more)
+
+
+def test_a_disk_that_hangs_in_a_checkpoint_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores waited behind it, nobody counted that: the watchdog was fed, and the poles heard *in service*."""
+    monkeypatch.setattr(sqlite, "QUIET_S", 0.01)
+    path = tmp_path / "t.db"
+    open_database(path, SCHEMA).connection.close()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=_HungInCheckpoint)
+    calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    writer = Writer(sqlite.Database(path, connection), calls.put)
+    writer.submit(lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount, lambda _: None)
+    calls.get(timeout=30)()
+    assert eventually(lambda: writer.waited_s() > 0.05)
+    _HungInCheckpoint.gate.set()
+    assert eventually(lambda: writer.waited_s() == 0)
+    assert writer.close()
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    for _ in range(1_000):
+        if true():
+            return True
+        threading.Event().wait(0.01)
+    return False
 
 
 def test_closing_commits_what_waits_and_refuses_the_rest(tmp_path: Path) -> None:

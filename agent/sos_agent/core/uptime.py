@@ -53,6 +53,8 @@ class Uptime:
         for row in boots[-BOOTS_A_POLE * 64 :]:
             boot = _Boot(row.timebase, row.zero_ms, context.now_ms, row.zero_ms, context.now_ms - STORE_PAUSE_MS)
             self._keep(row.pole, (row.incarnation, row.boot), boot)
+            if row.timebase == context.timebase and row.wall_zero_ms is not None:  # stored before our start
+                self._stored = StoreTimebase(row.timebase, row.wall_zero_ms - row.zero_ms, row.quality)
 
     def clock(self, wall_ms: int, quality: Quality) -> None:
         """The wall clock now. A better quality, or a move of the same, is stored; a worse one never overwrites."""
