@@ -13,6 +13,7 @@ from sos_station.core import events as ev
 from sos_station.core import faults
 from sos_station.core.brokers import shown
 from sos_station.core.effects import Prune
+from sos_station.core.points import POINT_LOST_MS
 from sos_wire.messages import KINDS
 
 
@@ -155,6 +156,27 @@ def test_faults_that_the_disk_did_not_take_are_written_when_it_does() -> None:
     world.full_disk = False
     world.probe(point="market")
     assert ("merlin", "", "point_lost") in _open(world)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_fault_that_came_and_went_while_the_disk_took_nothing_is_recorded(times: int) -> None:
+    """The last time that it did: of each fault one is kept in mind."""
+    world = World()
+    world.probe()
+    world.full_disk = True
+    for _ in range(times):
+        since_ms = world.wall_ms + POINT_LOST_MS
+        world.pass_ms(POINT_LOST_MS + 7_000)
+        world.probe()
+        until_ms = world.wall_ms
+    world.full_disk = False
+    for _ in range(2):
+        world.probe(point="market")
+        found = [one for one in world.ask("notices", everything=True).faults if one.point == "merlin"]
+        assert [(one.kind, one.since_wall_ms, one.until_wall_ms) for one in found] == [
+            ("point_lost", since_ms, until_ms)
+        ]
+    assert not world.stores
 
 
 def test_old_fault_records_go_after_two_years_and_open_ones_stay() -> None:

@@ -89,9 +89,9 @@ class Station:
         self._due_ms: int | None = None  # when the next turn is due
         self._ran_ms = 0  # when the last event was handled
         self._failing = False
-        # What each fault should be, and which of them the disk did not take. Bounded by what the site has.
+        # What each fault should be, and how those began that the disk did not take. Bounded by what the site has.
         self._faults: dict[tuple[str, str, str], SetFault] = {}
-        self._unsaved: set[tuple[str, str, str]] = set()
+        self._unsaved: dict[tuple[str, str, str], SetFault] = {}
         # Health that a broker kept: believed once the session that said it is heard alive.
         self._kept: dict[str, Health] = {}
         self._handlers: dict[type, Callable[[Any, int], list[Effect]]] = {
@@ -274,7 +274,10 @@ class Station:
         if self._failing:
             self._failing = False
             effects.append(Log("info", "inbox_back"))
-        effects += [self._faults[key] for key in sorted(self._unsaved)]
+        for key, begun in sorted(self._unsaved.items()):
+            last = self._faults[key]
+            # What came and went meanwhile is recorded, too.
+            effects += [begun, last] if begun.on and not last.on else [last]
         self._unsaved.clear()
         return effects
 
@@ -290,7 +293,9 @@ class Station:
             elif isinstance(effect, StoreCommand):
                 effects += self.commands.failed(effect, event.reason)
             elif isinstance(effect, SetFault):
-                self._unsaved.add((effect.point, effect.pole, effect.kind))
+                key = effect.point, effect.pole, effect.kind
+                if effect.on or key not in self._unsaved:
+                    self._unsaved[key] = effect
         return effects
 
     def _read(self, event: Read, now_ms: int) -> list[Effect]:
