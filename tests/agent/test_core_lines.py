@@ -92,6 +92,24 @@ def test_a_stage_told_anew_is_the_last_to_be_crowded_out() -> None:
     assert kept[("aa", 1, 0), False] == "accepted" and (("aa", 1, 1), False) not in kept
 
 
+def test_a_press_that_was_told_held_is_told_the_rest_however_many_others_are_closed() -> None:
+    """A pole offers no more, in a session, what was told *held*. Its *received* was crowded out by stages of presses
+    that the pole had not any more: it kept the press, and its place in the flash, until its next session."""
+    part, _ = lines()
+    end: Any = part.poles["p1"]
+    end.link, end.service_due = Ear(), False
+    waits, newest = ("aa", 1, 1), ("aa", 1, 2)
+    part.tell("p1", waits, "held")
+    part._offer_answers(end)
+    part.tell("p1", waits, "received")
+    part.tell("p1", newest, "received", lamp=True)
+    for number in range(3, 3 + 2 * ANSWERS_MOST):
+        part.tell("p1", ("aa", 1, number), "closed")
+    assert len(end.answers) == ANSWERS_MOST and {(waits, False), (newest, False)} <= set(end.answers)
+    part._offer_answers(end)
+    assert not end.answers and not end.held
+
+
 def test_a_pole_without_a_port_wakes_nobody_each_millisecond() -> None:
     part, shared = lines()
     part.pump()

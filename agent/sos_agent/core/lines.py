@@ -98,6 +98,7 @@ class PoleEnd:
     # what is to be told: each press's first answer (*held*), and the latest stage after it
     answers: dict[tuple[Press, bool], str] = field(default_factory=dict)
     lamp: Press | None = None  # the press that the pole's lamp shows, as far as we know
+    held: dict[Press, None] = field(default_factory=dict)  # told *held* and nothing more, in this session
 
 
 class Lines:
@@ -143,10 +144,15 @@ class Lines:
         key = (press, stage == HELD)
         end.answers.pop(key, None)
         end.answers[key] = stage
+        if stage == HELD:
+            end.held[press] = None
+            while len(end.held) > ANSWERS_MOST:
+                del end.held[next(iter(end.held))]
         while len(end.answers) > ANSWERS_MOST:
-            # Closing a flood tells hundreds at once. A pole offers again what it still has; of what its lamp shows, and
-            # that is closed, nobody would speak again.
-            del end.answers[next(key for key in end.answers if key[0] != end.lamp)]
+            # Closing a flood tells hundreds at once. A pole offers again what it still has and was not told *held* of;
+            # of the others, and of what its lamp shows, nobody would speak again.
+            others = [key for key in end.answers if key[0] != end.lamp]
+            del end.answers[next((key for key in others if key[0] not in end.held), others[0])]
             self._context.counts["answer_crowded_out"] += 1
         end.due_ms = self._context.now_ms
 
@@ -259,6 +265,7 @@ class Lines:
             end.opened, end.up, end.service_due = link.opened, True, True
             self._greeted.pop(pole, None)
             end.answers.clear()
+            end.held.clear()
             end.commands.clear()
             end.trial_due = end.trial is not None
             self.happenings.append(Opened(pole))
@@ -295,6 +302,7 @@ class Lines:
         if end.up and not link.up:
             end.up = False
             end.answers.clear()
+            end.held.clear()
             self.happenings.append(Lost(end.config.id))
         for _ in range(FRAMES_AT_ONCE):
             wait_ms = port.wire.wait(ticks) if port is not None and port.open else 0
@@ -367,6 +375,8 @@ def _keys(end: PoleEnd) -> list[bytes]:
 def _answer(end: PoleEnd, key: tuple[Press, bool]) -> None:
     """Send that one; there is room."""
     incarnation, boot, number = key[0]
+    if not key[1]:
+        end.held.pop(key[0], None)
     end.link.send(LIVE, Progress(int(incarnation, 16), boot, number, end.answers.pop(key)).pack())
 
 
