@@ -152,6 +152,17 @@ def test_an_outbox_whose_file_has_gone_fails_and_ends_its_owner_as_the_real_one_
     assert stores.presses() == [] and stores.outbox.contents.damaged == ""
 
 
+def test_a_disk_that_was_lost_is_damaged_no_more() -> None:
+    """The new one was, so that each start of its program ended at once (seed 317, one hour)."""
+    stores = Stores()
+    stores.open_outbox()
+    stores.outbox.kill()
+    stores.disk.damaged = True
+    stores.disk.lose()
+    assert not stores.open_outbox().contents.damaged
+    stores.disk.check()
+
+
 def test_a_damaged_file_is_moved_aside_at_the_next_start_and_a_new_one_begun() -> None:
     stores = Stores()
     before = stores.open_outbox().incarnation

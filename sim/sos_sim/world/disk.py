@@ -109,6 +109,7 @@ class Disk:
         """A new, empty disk is in its place, even under a running program."""
         self.file = None
         self.keys.clear()
+        self._faults.pop("damaged", None)
         self._tell("lost")
 
     def copy(self) -> bytes:
