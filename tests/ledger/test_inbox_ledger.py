@@ -11,9 +11,8 @@ from tests.station.world import WALL_MS, World, alarm
 
 from sos_edge.sqlite import open_database
 from sos_ledger.book import open_book
-from sos_station.edge import commands
 from sos_station.edge.inbox import identify
-from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION
+from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION, prepare
 
 
 def test_what_the_station_did_is_written_down_and_holds(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def old_disk(tmp_path: Path) -> Path:
 
 def test_an_inbox_of_the_release_before_gets_a_ledger_that_says_so(old_disk: Path) -> None:
     for _ in range(2):
-        database = open_database(old_disk, SCHEMA, version=VERSION, upgrades=UPGRADES)
+        database = open_database(old_disk, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=prepare)
         assert database.aside is None, database.why
         name = identify(database.connection, 1, fresh="f", damaged=False, wall_ms=WALL_MS)
         assert name == "00000000000000cc"
@@ -174,7 +173,7 @@ def test_an_inbox_of_the_release_before_gets_a_ledger_that_says_so(old_disk: Pat
 
 
 def test_what_is_older_than_the_ledger_stays_so_when_its_beginning_is_dropped(old_disk: Path) -> None:
-    database = open_database(old_disk, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=commands.prepare)
+    database = open_database(old_disk, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=prepare)
     identify(database.connection, 1, fresh="f", damaged=False, wall_ms=WALL_MS)
     world = World(disk=database.connection)
     world.pass_ms(60_000)  # both points are lost

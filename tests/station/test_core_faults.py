@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from tests.station.world import WALL_MS, A, World, alarm
 
-from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Quality, Receipt
+from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Progress, ProgressQuery, Quality, Receipt
 from sos_station.core import events as ev
 from sos_station.core import faults
 from sos_station.core.brokers import shown
@@ -200,6 +200,32 @@ def test_a_clock_that_nobody_sets_right_forgets_nothing(quality: Quality) -> Non
     world.start()
     world.pass_ms(1_000)
     assert ("merlin", "merlin-1", "pole_restarted") in world.faults(everything=True)
+
+
+def test_a_press_that_was_closed_and_forgotten_is_no_new_alarm_when_its_point_offers_it_again() -> None:
+    """A point whose clock is never set keeps it for ever, and asks for it at each start."""
+    world = World()
+    for press in (1, 2):
+        world.send("alarm", alarm(press))
+        assert not world.ask("close", press, disposition="test").error
+    world.now_ms += faults.KEEP_MS + 10
+    world.wall_ms += faults.KEEP_MS + 10
+    world.start()
+    world.pass_ms(1_000)
+    assert [row.number for row in world.alarms(everything=True)] == [2], "the newest stays"
+    for identity in (alarm(1).id, alarm(1, clash=3).id):
+        world.send("progress_query", ProgressQuery(session="s", alarms=(identity, alarm(9).id)))
+        told = world.told("progress", Progress)[-1]
+        assert told.stages == ((identity, "closed"),) and told.missing == (alarm(9).id,)
+    before = len(world.receipts())
+    world.send("alarm", alarm(1, lane="backlog"))
+    assert world.receipts()[before:] == [alarm(1).id], "it need not be offered any more"
+    assert [row.number for row in world.alarms(everything=True)] == [2]
+    world.send("alarm", alarm(1, repeats=7))
+    assert [(row.number, row.clash) for row in world.alarms()] == [(3, True)], "another press under its identity"
+    assert world.told("progress", Progress) and world.lamp(alarm(1).id) == "closed"
+    world.send("progress_query", ProgressQuery(session="s", alarms=(alarm(1).id,)))
+    assert world.lamp(alarm(1).id) == "received", "of clashing ones the least"
 
 
 def test_a_machine_that_is_switched_on_by_day_only_forgets_what_is_old() -> None:

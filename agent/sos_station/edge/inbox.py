@@ -17,8 +17,8 @@ from sos_edge.lock import FolderLock
 from sos_edge.sqlite import Failure, Writer, open_database
 from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
 from sos_station.core.events import CommitFailed, Committed, Read, ReadFailed
-from sos_station.edge import commands, reads, writes
-from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION
+from sos_station.edge import reads, writes
+from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION, prepare
 
 FILE_NAME = "inbox.sqlite"
 Completion = Committed | CommitFailed | Read | ReadFailed
@@ -51,9 +51,7 @@ class Inbox:
             raise SafezoneError(f"{why}; check station.data in the site file, its owner and the disk") from None
         with ExitStack() as undo:
             undo.callback(self._lock.close)
-            database = open_database(
-                folder / FILE_NAME, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=commands.prepare
-            )
+            database = open_database(folder / FILE_NAME, SCHEMA, version=VERSION, upgrades=UPGRADES, verify=prepare)
             self.aside, self.why = database.aside, database.why
             self.incarnation = identify(
                 database.connection,

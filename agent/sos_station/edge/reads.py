@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sos_contract.payloads import ChangeView, FaultView, Identity
-from sos_contract.stages import RECEIVED, rank
+from sos_contract.stages import CLOSED, RECEIVED, rank
 from sos_edge import ledger
 from sos_station.core.effects import (
     CommandPage,
@@ -22,7 +22,7 @@ from sos_station.core.effects import (
 )
 from sos_station.core.incidents import SETTLED, WAITING_TEST
 from sos_station.core.records import AlarmFile, AlarmPage, AlarmRow, Case, CaseFile, FaultPage, StageOf, Stages, Stamp
-from sos_station.edge import commands
+from sos_station.edge import commands, forgotten
 
 # Rows of one answer that shows what a change covered.
 MAX_SHOWN = 100
@@ -104,13 +104,15 @@ def rows_of_request(connection: sqlite3.Connection, request: str, limit: int) ->
 
 
 def stage_of(connection: sqlite3.Connection, identity: Identity) -> str | None:
-    """Stage that may be told of ``identity``: the least of all contents under it; None if the inbox lacks it."""
+    """Stage that may be told of ``identity``: the least of all contents under it; None if the inbox never had it."""
     found = connection.execute(
         "SELECT clash_number, stage FROM alarm WHERE pole = ? AND incarnation = ? AND boot = ? AND press = ?",
         (identity.pole, identity.incarnation, identity.boot, identity.press),
     ).fetchall()
     if not found or (identity.clash and identity.clash not in {row[0] for row in found}):
-        return None
+        if not forgotten.known(connection, identity):
+            return None
+        found.append((0, CLOSED))
     stages: list[str] = [row[1] for row in found]
     return min(stages, key=rank)
 

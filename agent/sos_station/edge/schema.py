@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from sos_edge import ledger
-from sos_station.edge import commands
+from sos_station.edge import commands, forgotten
 
 VERSION = 2
 
@@ -57,7 +59,7 @@ CREATE TABLE fault (
 );
 CREATE UNIQUE INDEX fault_open ON fault (point, pole, kind) WHERE until_wall_ms IS NULL;
 CREATE INDEX fault_until ON fault (until_wall_ms);
-{commands.SCHEMA}{ledger.SCHEMA}"""
+{commands.SCHEMA}{forgotten.SCHEMA}{ledger.SCHEMA}"""
 
 UPGRADES = {
     1: f"""
@@ -66,3 +68,9 @@ ALTER TABLE fault ADD COLUMN record INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE fault ADD COLUMN end_record INTEGER NOT NULL DEFAULT 0;
 {ledger.SCHEMA}""",
 }
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Tables that an inbox of this version may lack."""
+    commands.prepare(connection)
+    forgotten.prepare(connection)

@@ -32,7 +32,7 @@ from sos_station.core.effects import (
 )
 from sos_station.core.inbox import MAX_IDENTITIES, MAX_NAME, classify, content
 from sos_station.core.records import StageOf
-from sos_station.edge import commands
+from sos_station.edge import commands, forgotten
 from sos_station.edge.reads import MAX_SHOWN, rows_of_request, stage_of
 
 # Incidents deleted in one commit, so that no press waits behind a long one; the rest goes the next day.
@@ -66,7 +66,10 @@ def _store_alarm(connection: sqlite3.Connection, effect: StoreAlarm) -> AlarmSto
         f" FROM alarm WHERE {_SAME_PRESS} ORDER BY number",
         _press(identity),
     ).fetchall()
-    verdict, index = classify([row[3:] for row in known], alarm)
+    gone = forgotten.known(connection, identity)
+    verdict, index = classify([*(row[3:] for row in known), *(row[2:] for row in gone)], alarm)
+    if verdict == "duplicate" and index >= len(known):
+        return AlarmStored(verdict, *gone[index - len(known)][:2], ledger.head(connection))
     if verdict == "duplicate":
         number, incident, clash_number = known[index][:3]
         if clash_number != identity.clash:
@@ -304,6 +307,7 @@ def _prune(connection: sqlite3.Connection, effect: Prune) -> Done:
             " (SELECT pole, incarnation, boot, press FROM alarm WHERE incident = ?)",
             (incident,),
         )
+        forgotten.keep(connection, incident)
         connection.execute("DELETE FROM alarm WHERE incident = ?", (incident,))
     ended = "DELETE FROM fault WHERE until_wall_ms BETWEEN ? AND ? - 1 RETURNING record, end_record"
     for numbers in connection.execute(ended, (RELEASED_MS, effect.faults_before_ms)).fetchall():
