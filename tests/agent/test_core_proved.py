@@ -6,7 +6,9 @@ import pytest
 from tests.agent.core_world import World
 from tests.agent.test_core_station import ready, with_received
 
-from sos_contract.payloads import Progress, Receipt
+from sos_agent.core import effects
+from sos_contract import payloads
+from sos_contract.payloads import Probe, ProbeAnswer, Progress, Receipt
 
 
 @pytest.mark.parametrize("leaf", ["receipt", "progress"])
@@ -88,3 +90,25 @@ def test_what_a_station_told_before_it_proved_its_inbox_is_asked_again() -> None
     del world.station.alarms[presses[1]]
     world.station.mute_probes = False
     world.until(lambda: presses[1] in world.station.alarms, 10_000)
+
+
+def test_a_receipt_just_before_the_proof_does_not_cost_the_press_a_retry() -> None:
+    """A station that has started anew commits probe and press at once and says the receipt first: it did not count,
+    and as the press had gone after the probe it was not offered again with the answer, but seconds later."""
+    world = ready(World())
+    world.station.run = "a"
+    world.run(12_000)
+    world.station.run, world.station.opened, world.station.mute_probes = "b", world.station.commits, True
+    sent = len(world.effects_of(effects.Publish))
+    world.until(lambda: any(one.topic.endswith("/probe") for one in world.effects_of(effects.Publish)[sent:]))
+    world.run(10)
+    asked = payloads.decode(world.effects_of(effects.Publish)[-1].payload, Probe)
+    assert isinstance(asked, Probe)
+    press = world.press()
+    world.until(lambda: world.agent is not None and world.agent.counts.get("receipt_unproved", 0) > 0, 100)
+    answer = ProbeAnswer(
+        session=asked.session, number=asked.number, inbox="inbox-1", high_water=world.station.commits, run="b",
+        opened=world.station.opened,
+    )  # fmt: skip
+    world.from_station("probe_answer", answer)
+    world.until(lambda: world.stage(press) == "received", 100)

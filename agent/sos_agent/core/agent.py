@@ -101,6 +101,7 @@ class _Run:
         self._told = ""  # the service as the poles know it
         self._purge_ms = now_ms
         self._stopped = False
+        self._unproved = False  # since the last proof something did not count
         self._due_ms: int | None = None  # of the next timer, once that was asked for
         self._others_ms: int | None = None  # the same of all parts but the lines
         self._handlers = self._table()
@@ -352,13 +353,16 @@ class _Run:
         if told == "other":
             self.progress.begin_round(sweep=True)
         if told in ("other", "back"):
-            self._came_back(self.supervision.good_ms)
+            # receipts that came before this proof did not count, whenever what they were for was said
+            self._came_back(self.context.now_ms + 1 if self._unproved else self.supervision.good_ms)
+            self._unproved = False
 
     def _proved(self, inbox: str, run: str) -> bool:
         """A receipt counts if the inbox that answers our probes gave it, in its present run; else it is only a hint."""
         if self.supervision.proved(inbox, run):
             return True
         self.context.counts["receipt_unproved"] += 1
+        self._unproved = True
         self.supervision.hint()
         return False
 
