@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from tests.station.world import A, World
+from tests.station.world import A, B, World
 
 from sos_contract import topics
 from sos_contract.payloads import Command, CommandAnswer, DeskAnswer, Health, encode
-from sos_station.core.commands import HEALTH_GOOD_MS, VALID_MS
+from sos_station.core.commands import HEALTH_GOOD_MS, OPEN_MOST, VALID_MS
 from sos_station.core.events import Message
 from sos_station.core.faults import KEEP_MS
 from sos_wire.wrap import WRAPPED
@@ -159,6 +159,50 @@ def test_a_command_that_the_disk_does_not_take_is_not_said() -> None:
     world = healthy()
     world.full_disk = True
     assert "nothing was done" in ask(world).error and not said(world)
+
+
+def test_a_command_that_nobody_was_to_carry_out_is_not_carried_out_when_its_request_comes_again() -> None:
+    """A terminal sends it each second through each broker until it is answered; a disk may fail for the first only."""
+    world = healthy(World(brokers=(A, B)))
+    request = world.request("command", pole=POLE, command="open_repl")
+
+    def send(broker: str) -> None:
+        world.handle(Message(broker, topics.desk_request("betong", "t1"), encode(request), False))
+
+    world.slow_disk = world.full_disk = True
+    send(A)
+    begun, world.stores = world.stores, []  # the commit that is under way; what comes meanwhile shares the next one
+    send(B)
+    behind, world.stores = world.stores, begun
+    world.commit()
+    assert "nothing was done" in world.answers()[-1].error
+    world.slow_disk = world.full_disk = False
+    world.stores = behind
+    world.commit()
+    send(B)
+    assert not said(world) and not world.ask("commands").commands
+    answers = [one for one in world.answers() if one.number == request.number]
+    assert len(answers) == 2 and answers[0] == answers[1]
+    for number in range(OPEN_MOST):
+        assert ask(world, pole="nobody-1", number=f"n{number}").error
+    assert len(world.station.commands._undone) == OPEN_MOST, "bounded"
+    send(A)
+    assert len({one.id for one in said(world)}) == 1, "so much later it would be another one"
+
+
+def test_a_command_that_was_refused_is_not_carried_out_when_its_request_comes_again() -> None:
+    world = World()
+    request = world.request("command", pole=POLE, command="open_repl")
+    assert "has not told of late" in world.put(request).error
+    healthy(world)
+    assert "has not told of late" in world.put(request).error and not said(world)
+
+
+def test_a_command_that_is_on_disk_is_answered_whenever_its_request_comes_again() -> None:
+    world = healthy()
+    request = world.request("command", pole=POLE, command="open_repl")
+    assert world.put(request) == world.put(request) and not world.station.commands._storing
+    assert len({one.id for one in said(world)}) == 1
 
 
 def test_the_record_outlives_the_program_and_is_forgotten_with_the_faults() -> None:

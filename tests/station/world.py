@@ -205,6 +205,11 @@ class World:
         assert isinstance(answer, DeskAnswer)
         return answer
 
+    def answers(self) -> list[DeskAnswer]:
+        """What terminals were answered so far."""
+        found = [decode(sent.payload, DeskAnswer) for sent in self.sent if sent.topic.leaf == "desk_answer"]
+        return [one for one in found if isinstance(one, DeskAnswer)]
+
     def told(self, leaf: str, kind: type[P], *, point: str = "merlin") -> list[P]:
         """What the point was told so far."""
         return [payload for _, payload in self._told(leaf, kind, point)]

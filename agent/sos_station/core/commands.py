@@ -55,6 +55,10 @@ class Commands:
         self._poles = poles
         self._heard: dict[str, _Heard] = {}
         self._open: OrderedDict[str, tuple[str, Command]] = OrderedDict()  # by id: point, as it is said
+        # By number, of requests that come again (through another broker, by an impatient terminal): those that are on
+        # their way to disk (no more than its writer takes), and what was answered where nothing was done.
+        self._storing: set[str] = set()
+        self._undone: OrderedDict[str, str] = OrderedDict()
         self.refused = 0
 
     def heard(self, point: str, health: Health, now: Stamp) -> None:
@@ -65,10 +69,13 @@ class Commands:
         """A terminal asks for a command, or after some. ``desk.complaint`` of the request is empty."""
         if request.action == "commands":
             return [ReadCommands(broker, terminal, request, max(1, min(request.limit, SHOWN_MOST)))]
-        why = self._complaint(request, now)
+        if request.number in self._storing:
+            return []  # answered with the first
+        why = self._undone.get(request.number) or self._complaint(request, now)
         if why:
             self.refused += 1
-            return [self._answer(broker, terminal, DeskAnswer(number=request.number, error=why))]
+            return [self._not_done(broker, terminal, request.number, why)]
+        self._storing.add(request.number)
         point = self._poles[request.pole]
         heard = self._heard[point]
         command = Command(
@@ -94,6 +101,7 @@ class Commands:
     def stored(self, effect: StoreCommand, outcome: CommandStored, brokers: list[str]) -> list[Effect]:
         """It is on disk: now it may be said. ``brokers``: those that can take it."""
         command, view = effect.command, outcome.row
+        self._storing.discard(command.id)
         if (view.command, view.pole, view.officer) != (command.command, command.pole, command.officer):
             error = "another command had this number; nothing was done"
             return [self._answer(effect.broker, effect.terminal, DeskAnswer(number=command.id, error=error))]
@@ -115,7 +123,15 @@ class Commands:
     def failed(self, effect: StoreCommand, reason: str) -> list[Effect]:
         """Not on disk: it is not said, and the officer is told."""
         error = f"nothing was done, the station's inbox does not take it: {reason}"
-        return [self._answer(effect.broker, effect.terminal, DeskAnswer(number=effect.command.id, error=error))]
+        self._storing.discard(effect.command.id)
+        return [self._not_done(effect.broker, effect.terminal, effect.command.id, error)]
+
+    def _not_done(self, broker: str, terminal: str, number: str, error: str) -> Effect:
+        """Answer for good: what comes again under this number is told the same, and not done after all."""
+        self._undone[number] = error
+        while len(self._undone) > OPEN_MOST:
+            self._undone.popitem(last=False)
+        return self._answer(broker, terminal, DeskAnswer(number=number, error=error))
 
     def answered(self, point: str, payload: bytes, now: Stamp) -> list[Effect]:
         """The point tells what came of one."""
