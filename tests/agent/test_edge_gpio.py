@@ -18,6 +18,7 @@ from sos_agent.edge.gpio import CALM_MS, Contact, FileFlash, OwnButton, OwnButto
 from sos_contract.site import Button
 from sos_edge.log import Log
 from sos_pole.runs import IDLE, PRESSED, SAMPLE_MS
+from sos_sim.nor_flash import NorFlash
 from sos_wire.agent_end import AgentLine, AgentLink
 from sos_wire.link import LIVE
 from sos_wire.messages import Press, Progress, Service, unpack
@@ -100,6 +101,40 @@ def test_a_press_of_30_ms_is_one_press_and_the_beacon_follows_until_closed(tmp_p
         assert len(peer.presses) == 1
         own.stop()
         flash.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("touch_ms", "presses"), [(8, 0), (60, 1)])
+def test_a_busy_loop_makes_no_press_of_a_touch_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch, touch_ms: int, presses: int
+) -> None:
+    """An edge was dated when the loop came to it: a touch lasted as long as the loop was busy, and became a press."""
+    now = [1_000]
+    monkeypatch.setattr("sos_agent.edge.gpio._now_ms", lambda: now[0])
+
+    async def main() -> None:
+        factory = MockFactory()
+        own = OwnButton(Pins(BUTTON, factory), NorFlash(), KEY)
+
+        async def turns(count: int) -> None:
+            for _ in range(count):
+                now[0] += SAMPLE_MS
+                own._wake()
+                await asyncio.sleep(0)
+
+        await turns(200)
+        assert own._pole.debounces[0].state == "ready"
+        factory.pin(17).drive_low()
+        await asyncio.sleep(0)
+        await turns(1)
+        now[0] += touch_ms
+        factory.pin(17).drive_high()
+        now[0] += 100
+        await asyncio.sleep(0)
+        await turns(200)
+        assert len(own._pole.journal.entries) == presses and own._pole.debounces[0].state == "ready"
+        own.stop()
 
     asyncio.run(main())
 

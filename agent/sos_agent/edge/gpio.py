@@ -79,8 +79,8 @@ class Contact:
         self._edge_ms: int | None = None
 
     def edge(self, now_ms: int) -> None:
-        """The kernel told of an edge: from the first one on the old level is no longer certain."""
-        if self._edge_ms is None:
+        """There was an edge: from the first one on the old level is no longer certain. The last look saw older ones."""
+        if self._edge_ms is None and now_ms > self._at_ms:
             self._edge_ms = now_ms
         self._moved_ms = now_ms
 
@@ -221,10 +221,10 @@ class OwnButton:
         self._pins.close()
 
     def _moved(self) -> None:
-        self._loop.call_soon_threadsafe(self._edge)
+        self._loop.call_soon_threadsafe(self._edge, _now_ms())  # the loop may be busy for longer than a press
 
-    def _edge(self) -> None:
-        self._contact.edge(_now_ms())
+    def _edge(self, now_ms: int) -> None:
+        self._contact.edge(now_ms)
         self._wake()
 
     def _wake(self) -> None:
