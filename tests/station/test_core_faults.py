@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.station.world import WALL_MS, A, World, alarm
+from tests.station.world import WALL_MS, A, B, World, alarm
 
 from sos_contract.payloads import Detail, Health, Notice, PoleHealth, Progress, ProgressQuery, Quality, Receipt
 from sos_station.core import events as ev
@@ -134,6 +134,19 @@ def test_retained_health_counts_once_its_session_is_heard_alive() -> None:
     world.probe(session="s1")
     world.probe(point="market", session="new")
     assert _open(world) == {("merlin", "merlin-1", "tamper")}
+
+
+@pytest.mark.parametrize("order", [(A, B), (B, A)])
+def test_health_that_the_broker_before_kept_hides_nothing_that_the_present_one_kept(order: tuple[str, str]) -> None:
+    world = World(brokers=(A, B))
+    kept = {A: health("run.1"), B: health("run.2", poles=("tamper",))}
+    for broker in order:
+        world.send("health", kept[broker], broker=broker, retained=True)
+    world.probe(session="run.2")
+    assert _open(world) == {("merlin", "merlin-1", "tamper")}
+    world.send("health", health("run.2"), broker=B)
+    world.probe(session="run.1")
+    assert _open(world) == set() and not world.station._kept
 
 
 def test_poles_of_another_point_are_not_believed() -> None:

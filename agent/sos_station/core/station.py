@@ -92,8 +92,9 @@ class Station:
         # What each fault should be, and how those began that the disk did not take. Bounded by what the site has.
         self._faults: dict[tuple[str, str, str], SetFault] = {}
         self._unsaved: dict[tuple[str, str, str], SetFault] = {}
-        # Health that a broker kept: believed once the session that said it is heard alive.
-        self._kept: dict[str, Health] = {}
+        # Health that a broker kept: believed once the session that said it is heard alive. A point that changed brokers
+        # left older health at the one before.
+        self._kept: dict[tuple[str, str], Health] = {}
         self._handlers: dict[type, Callable[[Any, int], list[Effect]]] = {
             Clock: self._told_time,
             Started: self._started,
@@ -198,10 +199,11 @@ class Station:
 
     def _heard(self, point: str, session: str, now_ms: int) -> list[Effect]:
         effects = self._points.heard(point, session, self._clock.stamp(now_ms))
-        kept = self._kept.get(point)
-        if kept is not None and session == kept.session:
-            del self._kept[point]
-            effects += self._health.told(point, kept, self._clock.stamp(now_ms))
+        for broker in self._settings.brokers:
+            kept = self._kept.get((broker, point))
+            if kept is not None and session == kept.session:
+                del self._kept[broker, point]
+                effects += self._health.told(point, kept, self._clock.stamp(now_ms))
         return effects
 
     # --- points
@@ -235,9 +237,10 @@ class Station:
         if point not in self._settings.points:
             return []  # nothing of it is watched, and nobody knows how many such there could be
         if event.retained:
-            self._kept[point] = health
+            self._kept[event.broker, point] = health
             return []
-        self._kept.pop(point, None)
+        for broker in self._settings.brokers:
+            self._kept.pop((broker, point), None)
         self.commands.heard(point, health, self._clock.stamp(now_ms))
         told = self._health.told(point, health, self._clock.stamp(now_ms))
         return self._heard(point, health.session, now_ms) + told
