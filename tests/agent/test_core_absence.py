@@ -46,7 +46,8 @@ def test_a_disagreement_that_nobody_listened_to_is_not_judged_by_its_age() -> No
 
 def test_an_end_that_the_pole_tells_ends_a_fault_that_is_open() -> None:
     """We were frozen for 40 s and heard of it from the pole alone, after its cable was cut once more: the beginning of
-    its outage was news, the end lay near that of the second one, which is ours; in the outbox the fault stayed open for ever."""
+    its outage was news, the end lay near that of the second one, which is ours; in the outbox the fault stayed open
+    for ever."""
     world = World()
     world.start()
     world.run(60_000)
