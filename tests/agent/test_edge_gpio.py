@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -252,3 +253,32 @@ def test_pins_that_cannot_be_had_are_one_line_and_tried_again(
         'own button out of service pole=own-1 why="GPIO not usable: pin GPIO17 is already in use'
     )
     assert lines[1].startswith("own button is there pole=own-1 out_s=")
+
+
+def test_a_journal_that_cannot_be_read_ends_nobody_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector under the own button's journal ended the agent at each start, and with it the point's poles."""
+
+    async def main() -> None:
+        monkeypatch.setattr("sos_agent.edge.gpio.RETRY_S", 0.01)
+        monkeypatch.setattr(FileFlash, "read", unreadable)
+        there: list[OwnButton] = []
+        log = Log("test", point="p")
+        keeper = OwnButtonKeeper(BUTTON, tmp_path, KEY, add=there.append, log=log, factory=MockFactory())
+        await asyncio.sleep(0.05)
+        assert not there
+        monkeypatch.setattr(FileFlash, "read", whole)
+        for _ in range(200):
+            if there:
+                break
+            await asyncio.sleep(0.01)
+        assert len(there) == 1
+        keeper.close()
+
+    def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    whole = FileFlash.read
+    asyncio.run(main())
+    assert "journal not usable: [Errno 5] Input/output error" in caplog.text

@@ -297,14 +297,18 @@ class OwnButtonKeeper:
         except OSError as error:
             self._fail(f"GPIO not usable: {error}")
             return
+        record = (lambda _level: None) if self._record is None else partial(self._record.level, self._button.id)
+        flash = None
         try:
-            self._flash = FileFlash(self._folder / f"{self._button.id}.journal")
-        except OSError as error:
+            flash = FileFlash(self._folder / f"{self._button.id}.journal")
+            self._own = OwnButton(pins, flash, self._key, record)
+        except OSError as error:  # to open it is to read it: a bad sector of it must not end the poles' agent
             pins.close()
+            if flash is not None:
+                flash.close()
             self._fail(f"journal not usable: {error}")
             return
-        record = (lambda _level: None) if self._record is None else partial(self._record.level, self._button.id)
-        self._own = OwnButton(pins, self._flash, self._key, record)
+        self._flash = flash
         self._log.outage_over("gpio", "own button is there", pole=self._button.id)
         self._add(self._own)
 
