@@ -123,6 +123,21 @@ def test_a_station_without_brokers_blames_the_brokers_not_the_points() -> None:
     assert ("merlin", "", "point_lost") in _open(world)
 
 
+@pytest.mark.parametrize("after_ms", [0, 1_700, 3_400, 4_900])
+def test_a_broker_that_hangs_is_blamed_and_no_point(after_ms: int) -> None:
+    """Its connection stood, and was given up only when its points had been called lost already."""
+    world = World()
+    world.pass_ms(300)
+    for _ in range(4):
+        world.pass_ms(5_000)
+        world.probe()
+        world.probe("market")
+    world.pass_ms(after_ms)
+    world.answering = False
+    world.pass_ms(60_000)
+    assert _open(world) == {("betong", "a:1883", "broker_lost")}
+
+
 @pytest.mark.parametrize("unread", [0, 20])
 def test_a_station_that_was_stopped_listens_before_it_judges(unread: int) -> None:
     """It blamed every point, and gave up its brokers, in its first turn after it woke; what they said waited unread.

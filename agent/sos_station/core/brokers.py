@@ -15,8 +15,9 @@ from sos_wire.seal import Stream
 BACKOFF_FIRST_MS, BACKOFF_MOST_MS = 250, 5_000
 # The edge gives up name, TCP, TLS and CONNACK after 15 s together; this is for an edge that forgot.
 CONNECT_TIMEOUT_MS = 20_000
-# Our own state comes back through each broker: a connection through which it does not is dead, whatever TCP says.
-ECHO_EVERY_MS, ECHO_LOST_MS = 5_000, 15_000
+# Our own state comes back through each broker: a connection through which it does not is dead, whatever TCP says. Two
+# may be lost; and it is given up before a point, silent 13 s at least after its broker, could be blamed for that.
+ECHO_EVERY_MS, ECHO_LOST_MS = 5_000, 12_000
 # Another station program says its state as often as we do: after three that did not come it has gone.
 RIVAL_GONE_MS = 15_000
 # A broker that is away for longer than a restart takes is a fault.
@@ -199,7 +200,7 @@ class Brokers:
 
     def _say_state(self, name: str, now: Stamp) -> list[Effect]:
         broker = self._brokers[name]
-        broker.due_ms = now.mono_ms + ECHO_EVERY_MS
+        broker.due_ms = min(now.mono_ms + ECHO_EVERY_MS, broker.echo_ms + ECHO_LOST_MS)
         return [Publish(name, self._topic, self._state(broker, now, online=True), retain=True)]
 
     @staticmethod
