@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -282,3 +283,56 @@ def test_a_journal_that_cannot_be_read_ends_nobody_and_is_tried_again(
     whole = FileFlash.read
     asyncio.run(main())
     assert "journal not usable: [Errno 5] Input/output error" in caplog.text
+
+
+def test_a_disk_that_takes_no_journal_costs_nothing_however_often_it_is_tried(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try kept a file open and left a damaged journal: after three hours the agent could open nothing any more."""
+
+    async def main() -> None:
+        monkeypatch.setattr("sos_agent.edge.gpio.RETRY_S", 0.001)
+        there: list[OwnButton] = []
+        log = Log("test", point="p")
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # a write fails, as on a full disk
+        keeper = OwnButtonKeeper(BUTTON, tmp_path, KEY, add=there.append, log=log, factory=MockFactory())
+        await asyncio.sleep(0.1)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert not there and len(list(tmp_path.iterdir())) <= 1
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        for _ in range(200):
+            if there:
+                break
+            await asyncio.sleep(0.01)
+        assert len(there) == 1
+        keeper.close()
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        asyncio.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "journal not usable: [Errno 27] File too large" in caplog.text
+
+
+def test_pins_that_another_program_has_leave_no_chip_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try kept the GPIO chip open: after three hours the agent could open nothing any more."""
+    from gpiozero.pins import lgpio as pins
+
+    def open_chip(_: int) -> int:
+        opened.append(7)
+        return 7
+
+    def busy(*_: int) -> None:
+        raise pins.lgpio.error("GPIO busy")
+
+    opened: list[int] = []
+    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
+    monkeypatch.setattr(pins.LGPIOFactory, "_get_revision", lambda _: 0xA02082)  # a Pi 3
+    monkeypatch.setattr(pins.lgpio, "gpiochip_open", open_chip)
+    monkeypatch.setattr(pins.lgpio, "gpiochip_close", opened.remove)
+    monkeypatch.setattr(pins.lgpio, "gpio_claim_input", busy)
+    with pytest.raises(OSError, match="GPIO busy"):
+        Pins(BUTTON)
+    assert not opened

@@ -19,6 +19,7 @@ from typing import Any
 from sos_agent.edge.record import Recorder
 from sos_agent.edge.setup import LOCAL_ADDRESS, LOCAL_BAUD
 from sos_contract.site import Button
+from sos_edge.files import replace
 from sos_edge.log import Log
 from sos_pole.journal import SECTOR, Flash, Journal
 from sos_pole.pole import Pole
@@ -41,14 +42,9 @@ class FileFlash(Flash):
         self.size = size
         if path.exists() and path.stat().st_size != size:
             path.rename(path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}"))
-        new = not path.exists()
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        if new:
-            os.pwrite(self._fd, b"\xff" * size, 0)
-            os.fsync(self._fd)
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(folder)
-            os.close(folder)
+        if not path.exists():
+            replace(path, b"\xff" * size)  # whole or not at all: on a full disk it is tried every RETRY_S
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def read(self, address: int, count: int) -> bytes:
         return os.pread(self._fd, count, address)
@@ -134,27 +130,27 @@ class Pins:
         """Raises OSError with the reason in words if the pins cannot be had."""
         import gpiozero
 
-        devices: list[Any] = []
+        self._had: list[Any] = []  # the last one is let go of first
 
         def take(kind: Any, gpio: int | None, **how: Any) -> Any:  # noqa: ANN401
             if gpio is None:
                 return None
-            devices.append(kind(gpio, pin_factory=factory, **how))
-            return devices[-1]
+            self._had.append(kind(gpio, pin_factory=factory, **how))
+            return self._had[-1]
 
         try:
             if factory is None and "GPIOZERO_PIN_FACTORY" not in os.environ:
                 from gpiozero.pins.lgpio import LGPIOFactory
 
                 factory = LGPIOFactory()
+                self._had.append(factory)
             self._button = take(gpiozero.Button, button.gpio, pull_up=True, bounce_time=None)
             self._beacon = take(gpiozero.DigitalOutputDevice, button.beacon_gpio)
             self._siren = take(gpiozero.DigitalOutputDevice, button.siren_gpio)
         except ImportError as error:
             raise OSError(f"{error}; install safezone[pi]") from None
         except (OSError, ValueError, gpiozero.GPIOZeroError, *_lgpio_errors()) as error:
-            for device in devices:
-                device.close()
+            self.close()
             why = str(error) or type(error).__name__
             raise OSError(f"{why}; is this a Raspberry Pi, and is the agent's user in group gpio?") from None
 
@@ -173,9 +169,8 @@ class Pins:
                 device.value = on
 
     def close(self) -> None:
-        for device in (self._button, self._beacon, self._siren):
-            if device is not None:
-                device.close()
+        while self._had:
+            self._had.pop().close()
 
 
 class OwnButton:
