@@ -215,12 +215,15 @@ def close(
 def notices(
     everything: Annotated[bool, typer.Option("--all", help="Ended faults too, newest first.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=PAGE_ROWS)] = 50,
+    page: Annotated[int, typer.Option(min=1)] = 1,
     site: SiteOption = "betong",
     broker: BrokerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Open faults of points, poles and brokers. Since when, and when it was last good."""
-    request = DeskRequest(number="", officer="", action="notices", everything=everything, limit=limit)
+    request = DeskRequest(
+        number="", officer="", action="notices", everything=everything, limit=limit, offset=(page - 1) * limit
+    )
     answer = with_terminal(site, broker, lambda terminal: terminal.ask(request))
     if as_json:
         _print_json(good(answer).faults)
@@ -231,7 +234,7 @@ def notices(
         table = screen.fault_table(faults, time.time_ns() // 1_000_000)
         screen.console().print(table if faults else "no open faults")
     if answer.more:
-        _say(f"{answer.more} more rows; see --limit")
+        _say(f"{answer.more} more rows; see --page and --limit")
 
 
 def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
@@ -244,7 +247,7 @@ def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
         from sos_station import screen
 
         request = DeskRequest(number="", officer="", action="list", by_incident=True, limit=PAGE_ROWS)
-        known = 0
+        bell = screen.Bell()
         with Live(console=screen.console(), auto_refresh=False, screen=False) as live:
             while True:
                 try:
@@ -252,12 +255,9 @@ def watch(site: SiteOption = "betong", broker: BrokerOption = None) -> None:
                 except SafezoneError as error:
                     live.update(Text(f"NOT CONNECTED: {error}", style="bold red"), refresh=True)
                 else:
-                    newest = max((alarm.newest for alarm in answer.alarms), default=0)
-                    if newest > known and screen.waiting(answer.alarms):
+                    if bell.rings(answer):
                         live.console.bell()
-                    known = max(known, newest)
-                    live.update(screen.alarm_table(answer.alarms) if answer.alarms else Text("no open alarms"))
-                    live.refresh()
+                    live.update(screen.list_page(answer), refresh=True)
                 await asyncio.sleep(WATCH_EVERY_S)
 
     with_terminal(site, broker, work)

@@ -13,6 +13,7 @@ import typer
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.payloads import CommandView, DeskRequest, encode
 from sos_contract.site import find_site, nearest, read_site
+from sos_ledger.press import printable
 from sos_station.cli import BrokerOption, JsonOption, OfficerOption, SiteOption, good, with_terminal
 from sos_wire.messages import COMMANDS
 
@@ -52,7 +53,7 @@ def command(
         sys.stdout.write(encode(found).decode() + "\n")
     check(found)
     if not as_json:
-        typer.echo(f"{pole}: {found.words}")
+        typer.echo(printable(f"{pole}: {found.words}"))
 
 
 def commands(
@@ -70,7 +71,8 @@ def commands(
             continue
         asked = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.asked_wall_ms / 1000))
         said = f"{row.outcome}: {row.words}" if row.outcome else "no answer yet"
-        typer.echo(f"{asked}  {row.pole:<20}{row.command:<13}{row.officer} at {row.terminal}  {said}")
+        told = f"{asked}  {row.pole:<20}{row.command:<13}{row.officer} at {row.terminal}  {said}"
+        typer.echo(printable(told))
     if not rows and not as_json:
         typer.echo("no commands")
 
@@ -100,4 +102,4 @@ def check(found: CommandView) -> None:
         why = f"the agent of '{found.point}' does not answer"
         raise SafezoneError(f"{found.pole}: {why}; 'safezone site commands' shows what comes of it")
     if found.outcome != "done":
-        raise SafezoneError(f"{found.pole}: {found.command} was {found.outcome}: {found.words}")
+        raise SafezoneError(printable(f"{found.pole}: {found.command} was {found.outcome}: {found.words}"))

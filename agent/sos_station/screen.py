@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from unicodedata import category
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sos_contract.payloads import AlarmView, ChangeView, FaultView
+from sos_contract.payloads import AlarmView, ChangeView, DeskAnswer, FaultView
 from sos_contract.stages import RECEIVED
 from sos_station.core.desk import in_words
 
@@ -36,7 +37,8 @@ def alarm_table(alarms: Sequence[AlarmView]) -> Table:
     for alarm in alarms:
         word, style = _STAGES.get(alarm.stage, (alarm.stage, ""))
         word += f" ({alarm.disposition})" if alarm.disposition else ""
-        table.add_row(
+        _add(
+            table,
             str(alarm.number),
             alarm.id.pole,
             _KINDS.get(alarm.kind, alarm.kind),
@@ -84,8 +86,9 @@ def alarm_page(alarm: AlarmView, changes: Sequence[ChangeView], others: Sequence
     """One alarm with its history and its incident."""
     table = _table("when", "stage", "officer", "note")
     for change in changes:
-        table.add_row(_clock_time(change.wall_ms), change.stage, change.officer, change.note)
-    parts: list[RenderableType] = [alarm_table([alarm]), Text(f"identity {alarm.id}, point {alarm.point}"), table]
+        _add(table, _clock_time(change.wall_ms), change.stage, change.officer, change.note)
+    identity = _plain(f"identity {alarm.id}, point {alarm.point}")
+    parts: list[RenderableType] = [alarm_table([alarm]), Text(identity), table]
     if others:
         parts += [Text(f"other presses of incident {alarm.incident}:"), alarm_table(others)]
     return Group(*parts)
@@ -97,7 +100,8 @@ def fault_table(faults: Sequence[FaultView], now_wall_ms: int) -> Table:
     for fault in faults:
         open_ = fault.until_wall_ms is None
         end_ms = now_wall_ms if fault.until_wall_ms is None else fault.until_wall_ms
-        table.add_row(
+        _add(
+            table,
             "/".join(part for part in (fault.point, fault.pole) if part) or "station",
             Text(fault.kind.replace("_", " "), style="red" if open_ else ""),
             _clock_time(fault.since_wall_ms),
@@ -113,8 +117,45 @@ def waiting(alarms: Sequence[AlarmView]) -> int:
     return sum(alarm.stage == RECEIVED for alarm in alarms)
 
 
+def list_page(answer: DeskAnswer) -> RenderableType:
+    """The list, and how much of it does not fit."""
+    if not answer.alarms:
+        return Text("no open alarms")
+    more = [Text(f"{answer.more} more rows; see 'safezone alarms list'", style="bold")] if answer.more else []
+    return Group(alarm_table(answer.alarms), *more)
+
+
+class Bell:
+    """Rings once for each new call in a list that is asked for again and again."""
+
+    def __init__(self) -> None:
+        self._run = ""
+        self._newest = 0
+        self._more = 0
+
+    def rings(self, answer: DeskAnswer) -> bool:
+        """Whether somebody waits, and something came in since the answer before."""
+        if answer.run != self._run:
+            # A station that was restored from an older copy gives its numbers once more.
+            self._run, self._newest, self._more = answer.run, 0, 0
+        newest = max((alarm.newest for alarm in answer.alarms), default=0)
+        came = newest > self._newest or answer.more > self._more
+        self._newest, self._more = max(newest, self._newest), answer.more
+        return came and waiting(answer.alarms) > 0
+
+
 def _clock_time(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _add(table: Table, *cells: str | Text) -> None:
+    """A row of what others wrote, as they wrote it: brackets are no style, and nothing moves the terminal's cursor."""
+    given = (cell if isinstance(cell, Text) else Text(cell) for cell in cells)
+    table.add_row(*(Text(_plain(cell.plain), cell.style) for cell in given))
+
+
+def _plain(text: str) -> str:
+    return "".join("?" if category(letter) == "Cc" and letter != "\n" else letter for letter in text)
 
 
 def _table(*heads: str) -> Table:
