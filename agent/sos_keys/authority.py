@@ -106,6 +106,14 @@ class Authority:
         """What everybody checks their peers with: the authority's certificate and the revoked ones, PEM."""
         return self._cert.public_bytes(Encoding.PEM) + self.revocations
 
+    def is_older_than(self, pem: bytes) -> bool:
+        """Whether ``pem`` is a list of the revoked that we signed later than our newest: then this is an older copy."""
+        try:
+            other = x509.load_pem_x509_crl(pem)
+        except ValueError:
+            return False
+        return other.is_signature_valid(self._key.public_key()) and _number(other) > _number(self._revoked)
+
     def issue(self, holder: Who, hosts: Iterable[str], until: datetime, since: datetime = ALWAYS) -> Pair:
         """Sign a certificate for ``holder``: a server's with ``hosts`` (names or addresses), a client's without."""
         if len(holder.common_name) > MAX_COMMON_NAME:
@@ -157,8 +165,7 @@ class Authority:
             if serial not in listed:
                 entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
                 listed[serial] = entry.build()
-        number = self._revoked.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number + 1
-        pem = _crl(self._cert, self._key, listed.values(), number)
+        pem = _crl(self._cert, self._key, listed.values(), _number(self._revoked) + 1)
         replace(self._folder / "crl.pem", pem)
         self._revoked = x509.load_pem_x509_crl(pem)
 
@@ -193,7 +200,11 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(host)
+    except ValueError:
+        raise UserError(f"'{host}' cannot stand in a certificate; write the broker's name in ASCII (xn--...)") from None
 
 
 def _builder(
@@ -238,6 +249,10 @@ def _crl(
     for one in revoked:
         builder = builder.add_revoked_certificate(one)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -73,6 +73,20 @@ def refresh(out: Path, authority: Authority) -> None:
                 replace(folder / name, data)
 
 
+def newest(out: Path, folder: Path) -> None:
+    """Raises UserError where ``folder`` is no authority, or an older copy of the one, that made what lies in ``out``.
+
+    A new authority would turn away all whom the one before let in; an older copy would let in whom that one revoked.
+    """
+    made = next((path for kind in KINDS for path in sorted(out.glob(f"{kind}.*/cert.pem"))), None)
+    if made is not None and not folder.exists():
+        why = f"not here, though it has signed {made}"
+        raise UserError(f"{folder}: {why}; bring it back from your copy, or move what is in {out} away to begin anew")
+    for path in sorted(out.glob("broker.*/crl.pem")):
+        if Authority(folder).is_older_than(path.read_bytes()):
+            raise UserError(f"{folder}: older than {path}, which turns more people away; bring the newest copy")
+
+
 def holders(authority: Authority) -> list[Who]:
     """Everybody who was ever given a certificate."""
     return list(dict.fromkeys(one.who for one in authority.issued()))

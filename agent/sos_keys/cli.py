@@ -18,7 +18,7 @@ from sos_contract.site import find_site, read_site
 from sos_contract.who import RENEW_WEEKS, Who
 
 if TYPE_CHECKING:
-    from sos_keys.authority import Authority
+    from sos_keys.authority import Authority, Issued
     from sos_keys.bundles import Row
 
 # Two rounds of a technician who comes by each year, and some weeks to spare.
@@ -70,7 +70,8 @@ def make(
         for holder in bundles.wanted(found, terminals):
             if bundles.folder_of(out, holder).exists():
                 kept += 1
-                _check(out, authority, holder)
+                if _checked(out, authority, holder).revoked:
+                    typer.echo(f"{holder.common_name} is revoked{_another(holder, out)}")
             else:
                 bundles.make(out, authority, holder, now + timedelta(days=days))
                 typer.echo(f"made {holder.common_name}: {bundles.folder_of(out, holder)}")
@@ -93,12 +94,14 @@ def rotate(kind: KindArgument, name: NameArgument, out: OutOption = _OUT, days: 
         from sos_keys import bundles
 
         holder = bundles.find(authority, kind, name)
-        if bundles.current(out, authority, holder) is None:
+        before = bundles.current(out, authority, holder)
+        if before is None:
             raise UserError(f"{bundles.folder_of(out, holder)}: not whole; move it away and run 'safezone site keys'")
         bundles.renew(out, authority, holder, now + timedelta(days=days))
         folder = bundles.folder_of(out, holder)
     typer.echo(f"renewed {holder.common_name}: carry {folder} to its machine and start the program there anew")
-    typer.echo(f"the certificate before is good until: safezone site keys revoke {kind} {name} --old --out {out}")
+    if not before.revoked:
+        typer.echo(f"the certificate before is good until: safezone site keys revoke {kind} {name} --old --out {out}")
 
 
 def replace(
@@ -152,6 +155,8 @@ def revoke(
 ) -> None:
     """Turn one of them away for good. Its certificates go on the list of the revoked; a pole gets another key."""
     if kind == "pole":
+        if old:
+            raise UserError("--old is for certificates: a pole has one key, and 'rotate' has ended the one before")
         _renew_pole(out, name)
         return
     now = _now()
@@ -234,23 +239,29 @@ def acl(
         made = {holder: configuration(found, holder.name, etc, data) for holder in brokers}
         bundles.refresh(out, authority)
         for holder, text in made.items():
-            _check(out, authority, holder)
+            _checked(out, authority, holder)
             folder = bundles.folder_of(out, holder)
             replace(folder / "mosquitto.conf", text.encode())
             replace(folder / "acl", access_list(found, welcome).encode())
             typer.echo(f"{folder}: carry it to {etc} on {holder.name}, then restart mosquitto")
     for holder in bundles.wanted(found, []):
         if holder not in welcome:
-            typer.echo(f"{holder.common_name} has no certificate that is good, and so no rights")
+            typer.echo(f"{holder.common_name} has no certificate that is good, and so no rights{_another(holder, out)}")
 
 
-def _check(out: Path, authority: Authority, holder: Who) -> None:
+def _another(holder: Who, out: Path) -> str:
+    return f"; give it another: safezone site keys rotate {holder.kind} {holder.name} --out {out}"
+
+
+def _checked(out: Path, authority: Authority, holder: Who) -> Issued:
     from sos_keys import bundles
 
-    if bundles.current(out, authority, holder) is None:
+    found = bundles.current(out, authority, holder)
+    if found is None:
         folder = bundles.folder_of(out, holder)
         why = "has no certificate of this authority with its key"
         raise UserError(f"{folder}: {why}; move it away and run 'safezone site keys'")
+    return found
 
 
 def _renew_pole(out: Path, pole: str) -> None:
@@ -262,8 +273,9 @@ def _renew_pole(out: Path, pole: str) -> None:
         known = poles.unchecked(out / poles.FILE)
         if pole not in known:
             raise UserError(f"no pole '{pole}' has a key{nearest(pole, known)}")
+        # First: a key that was made for it before, and whose wrapping others may have heard, must never become its own.
+        forget(out, pole)
         changed = poles.renew_pole(out, pole)
-        forget(out, pole)  # a key that was made for it before, and whose wrapping others may have heard
     typer.echo(f"renewed the key of pole {pole} in {', '.join(map(str, changed))}")
     typer.echo("its agent and the pole itself need it together: carry the file there, and provision the pole anew")
 
@@ -274,6 +286,7 @@ def _opened(out: Path, town: str = "", now: datetime | None = None) -> Iterator[
     if find_spec("cryptography") is None:
         raise UserError("certificates need the package 'cryptography'; run: pip install 'safezone[keys]'")
     from sos_edge.lock import FolderLock
+    from sos_keys import bundles
     from sos_keys.authority import Authority
     from sos_keys.folder import make_folder, one_line
 
@@ -283,6 +296,7 @@ def _opened(out: Path, town: str = "", now: datetime | None = None) -> Iterator[
             raise UserError(f"{out}: no keys of a site; make them with 'safezone site keys', or name them with --out")
         lock = FolderLock(make_folder(out), what="safezone site keys")
         try:
+            bundles.newest(out, folder)
             yield Authority.create(folder, town, now) if now and not folder.exists() else Authority(folder)
         finally:
             lock.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tomli_w
 
+from sos_contract.errors import UserError
 from sos_contract.site import KEY_BYTES, Site, read_key_file, read_keys
 from sos_keys.folder import replace
 
@@ -26,7 +27,12 @@ def unchecked(path: Path) -> dict[str, str]:
 
 
 def add_poles(folder: Path, site: Site) -> list[str]:
-    """Make a key for each pole of ``site`` that has none; the poles that got one."""
+    """Make a key for each pole of ``site`` that has none; the poles that got one. Raises UserError where the file of
+    all keys is missing, but not those made from it."""
+    held = next(iter(sorted(folder.glob(f"point.*/{FILE}"))), None)
+    if held is not None and not (folder / FILE).exists():
+        # Other keys than those that the poles have would take them all out of service.
+        raise UserError(f"{folder / FILE}: not here, though {held} has keys of it; bring it back from your copy")
     keys = read_poles(folder / FILE)
     fresh = [pole for pole in site.pole_ids() if pole not in keys]
     if fresh:

@@ -229,3 +229,92 @@ def test_a_broker_s_certificate_serves_every_form_of_address(tmp_path: Path) -> 
     assert [line for line in config.splitlines() if line.startswith("listener")] == ["listener 8883", "listener 8884"]
     assert "certfile /etc/mosquitto/safezone/cert.pem" in config
     assert "listener 8883 ::1" in (out / "broker.--1" / "mosquitto.conf").read_text()
+
+
+def test_a_broker_s_name_that_no_certificate_holds_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    town = Town(tmp_path)
+    town.file.write_text(town.file.read_text().replace("127.0.0.1", "สถานี.example"), encoding="utf-8")
+    said = complaint(capsys, "site", "keys", "--site", town.file, "--out", town.out)
+    assert "'สถานี.example' cannot stand in a certificate; write the broker's name in ASCII" in said
+
+
+# --- what was put away or lost is not made anew behind anybody's back
+
+
+def test_no_second_authority_is_begun_beside_what_the_first_one_signed(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The authority lies on a stick: a run without it began another, whose certificates turn everybody else away."""
+    stick = town.folder / "stick"
+    (town.out / "authority").rename(stick)
+    shutil.rmtree(town.bundle(POINT))
+    before = contents(town.out)
+    said = complaint(capsys, "site", "keys", "--site", town.file, "--out", town.out)
+    assert "authority: not here, though it has signed" in said and "bring it back from your copy" in said
+    assert contents(town.out) == before and not (town.out / "authority").exists()
+    stick.rename(town.out / "authority")
+    safezone("site", "keys", "--site", town.file, "--out", town.out)
+    assert town.bundle(POINT).exists()
+
+
+def test_no_pole_gets_another_key_because_the_file_of_all_keys_was_left_behind(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run without it gave each pole a new one, and each point's folder, too: carried there, no pole was heard."""
+    keys = (town.out / "poles.toml").read_bytes()
+    (town.out / "poles.toml").unlink()
+    before = contents(town.out)
+    said = complaint(capsys, "site", "keys", "--site", town.file, "--out", town.out)
+    assert "poles.toml: not here, though" in said and "bring it back from your copy" in said
+    assert contents(town.out) == before
+    (town.out / "poles.toml").write_bytes(keys)
+    (town.out / "poles.toml").chmod(0o600)
+    safezone("site", "keys", "--site", town.file, "--out", town.out)
+
+
+def test_an_older_copy_of_the_authority_lets_nobody_in_again(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """Restored from the safe, it knew of no revocation: the next access list let a stolen Pi in again."""
+    town.write_acl()
+    safe = shutil.copytree(town.out / "authority", town.folder / "safe")
+    safezone("site", "keys", "revoke", "point", "merlin", "--out", town.out)
+    town.write_acl()
+    newest = (town.out / "authority").rename(town.folder / "newest")
+    shutil.copytree(safe, town.out / "authority")
+    before = contents(town.out)
+    for words in (["acl", "--site", town.file], ["keys", "--site", town.file], ["keys", "revoke", "point", "market"]):
+        said = complaint(capsys, "site", *words, "--out", town.out)
+        assert "authority: older than" in said and "bring the newest copy" in said
+    assert contents(town.out) == before
+    shutil.rmtree(town.out / "authority")
+    newest.rename(town.out / "authority")
+    town.write_acl()
+
+
+def test_a_revoked_one_is_not_handed_out_again_without_a_word(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """A new Pi in a stolen one's place was given the stolen one's certificate, and the broker turned it away."""
+    safezone("site", "keys", "revoke", "point", "merlin", "--out", town.out)
+    capsys.readouterr()
+    safezone("site", "keys", "--site", town.file, "--out", town.out)
+    rotate = f"give it another: safezone site keys rotate point merlin --out {town.out}"
+    assert f"point.merlin is revoked; {rotate}\n" in capsys.readouterr().out
+    town.write_acl()
+    assert f"point.merlin has no certificate that is good, and so no rights; {rotate}\n" in capsys.readouterr().out
+    safezone("site", "keys", "rotate", "point", "merlin", "--out", town.out)
+    assert "is good until" not in capsys.readouterr().out, "it is good no more"
+    safezone("site", "keys", "--site", town.file, "--out", town.out)
+    town.write_acl()
+    assert "merlin" not in capsys.readouterr().out
+    assert MERLIN in welcome(Authority(town.out / "authority"))
+
+
+def test_a_pole_s_new_key_is_not_replaced_by_who_means_its_old_one(
+    town: Town, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After 'rotate', as for a certificate: it made a third key, which the pole did not have."""
+    safezone("site", "keys", "rotate", "pole", "merlin-1", "--out", town.out)
+    before = contents(town.out)
+    said = complaint(capsys, "site", "keys", "revoke", "pole", "merlin-1", "--old", "--out", town.out)
+    assert "--old is for certificates" in said
+    assert contents(town.out) == before

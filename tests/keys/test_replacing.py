@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import stat
 import subprocess
@@ -24,6 +25,8 @@ from sos_contract import topics
 from sos_contract.errors import UserError
 from sos_contract.payloads import Command, decode
 from sos_contract.site import read_keys
+from sos_edge import files
+from sos_keys import poles
 from sos_keys.poles import FILE, read_poles, renew_pole
 from sos_keys.replacing import NEW_FILE, Replacement
 from sos_wire.wrap import fingerprint, unwrap
@@ -167,6 +170,28 @@ def test_a_key_that_is_revoked_takes_the_one_that_was_under_way_along(tmp_path: 
     again = Replacement(town.out, POLE)
     assert not again.resumed and again.check != first.check
     assert Replacement(town.out, "merlin-1").check == other.check
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_key_that_was_under_way_is_gone_wherever_the_revocation_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    """Whoever has the old key could read the wrapped one: after a cut, 'replace' went on with just that."""
+    town = Town(tmp_path)
+    old, first = key_of(town.out), Replacement(town.out, POLE)
+    Replacement(town.out, "merlin-1")  # so that the file of keys under way stays
+    left = iter(range(writes))
+
+    def cut(path: Path, data: bytes) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        files.replace(path, data)
+
+    monkeypatch.setattr(poles, "replace", cut)
+    code = command_line(["site", "keys", "revoke", "pole", POLE, "--out", str(town.out)])
+    monkeypatch.setattr(poles, "replace", files.replace)
+    assert (code, key_of(town.out) == old) == [(1, True), (1, True), (1, False), (0, False)][writes]
+    assert writes == 0 or Replacement(town.out, POLE).check != first.check
 
 
 # --- the agent's own file
