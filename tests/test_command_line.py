@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from safezone.cli import main
+from sos_contract.site import SiteError, read_keys
+from sos_contract.toml import MAX_FILE_BYTES
 
 GOOD = """
 version = 1
@@ -74,6 +77,39 @@ def test_broken_site_file(
     assert code == 2
     assert str(path) in line
     assert says in line
+
+
+def test_what_is_no_file_is_one_line_and_not_a_command_that_never_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe, large = tmp_path / "pipe.toml", tmp_path / "large.toml"
+    os.mkfifo(pipe)
+    with large.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    for path, says in ((str(pipe), "a pipe or a device"), ("/dev/zero", "a pipe or a device"), (str(large), "8 MB")):
+        code, line = complaint(capsys, "site", "check", "--site", path)
+        assert code == 2 and line.startswith(f"safezone: {path}: ") and says in line
+    with pytest.raises(SiteError, match="a pipe or a device"):
+        read_keys(pipe, [])
+
+
+@pytest.mark.parametrize("words", [["site", "check"], ["site", "check", "--json"]], ids=" ".join)
+def test_a_full_disk_behind_the_output_is_one_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "safezone", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "safezone: what was to be told: No space left on device\n"
+
+
+def test_a_letter_that_the_terminal_lacks_is_spelt(tmp_path: Path) -> None:
+    path = tmp_path / "site.toml"
+    path.write_text(GOOD.replace('en = "Small"', 'en = "เบตง"'), encoding="utf-8")
+    command = [sys.executable, "-m", "safezone", "site", "check", "--site", str(path)]
+    words = {"PYTHONIOENCODING": "latin-1", "PATH": os.environ["PATH"]}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u0e40" in done.stdout and "corner-1" in done.stdout
 
 
 def test_absent_site_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

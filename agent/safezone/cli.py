@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from sos_contract.errors import SafezoneError
@@ -61,8 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from typer.main import get_command
 
         command = get_command(build(words))
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A letter that the terminal lacks is spelt: an officer's list must not end at a name in Thai.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = command(words, prog_name="safezone", standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except SafezoneError as error:
         return _complain(str(error), error.exit_code)
@@ -74,8 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 1
+    except OSError as error:
+        _let_go_of_output()
+        return _complain(f"{error.filename or 'what was to be told'}: {error.strerror or error}", 1)
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written must not be tried again at the end, which would be a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

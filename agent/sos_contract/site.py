@@ -14,7 +14,7 @@ import msgspec
 
 from sos_contract.errors import UserError
 from sos_contract.resources import data_dir
-from sos_contract.toml import parse_toml
+from sos_contract.toml import read_toml
 
 KEY_BYTES = 32  # HMAC-SHA-256 gains nothing from a longer key
 # One RS-485 pair at 115,200 baud carries the 8 poles of the design's figure; 16 leave half the pair idle.
@@ -190,7 +190,7 @@ def _explain(path: Path, error: msgspec.ValidationError) -> SiteError:
 def read_site(path: Path) -> Site:
     """Read and check a site file; raises SiteError, one line, for anything that cannot be right."""
     try:
-        data = parse_toml(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except OSError as error:
         raise SiteError(f"{path}: cannot read the site file ({error.strerror}); name one with --site") from None
     except ValueError as error:
@@ -215,13 +215,14 @@ def complaints(site: Site) -> Iterator[str]:
         yield "no [[point]]; a site has at least one reporting point"
     if len(site.point) > MAX_POINTS:
         yield f"{len(site.point)} points are more than {MAX_POINTS}"
-    names = [site.id, site.station.id, *(p.id for p in site.point), *site.pole_ids()]
+    # A point's own button is a pole to the station, and names a file of its agent's.
+    callers = [*site.pole_ids(), *(point.button.id for point in site.point if point.button)]
+    names = [site.id, site.station.id, *(p.id for p in site.point), *callers]
     yield from (
         f"id '{name}' must be small letters, digits and '-', 40 at most" for name in names if not _ID.fullmatch(name)
     )
     yield from _twice("point", [point.id for point in site.point])
-    yield from _twice("pole", site.pole_ids())
-    yield from _twice("port", [line.port for point in site.point for line in point.line])
+    yield from _twice("pole or button", callers)
     if not site.station.brokers:
         yield "station.brokers is empty; name at least one, such as 'mqtt://127.0.0.1:1883'"
     for broker in site.station.brokers:
@@ -233,6 +234,8 @@ def complaints(site: Site) -> Iterator[str]:
         if not MIN_DAYS <= days <= MAX_DAYS:
             yield f"retention.{name} is {days}; write {MIN_DAYS} to {MAX_DAYS} days"
     for point in site.point:
+        # Each point is a machine: two may call their ports by the same name.
+        yield from _twice(f"port of point '{point.id}'", [line.port for line in point.line])
         for line in point.line:
             yield from _line_complaints(point, line)
 
@@ -290,7 +293,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def read_key_file(path: Path) -> dict[str, str]:
     """Keys by pole, as hex, not yet looked at; raises SiteError for a missing or readable-by-others file."""
     try:
-        data = parse_toml(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         keys = msgspec.convert(data, Keys).poles
     except PermissionError:

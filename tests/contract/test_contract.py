@@ -184,6 +184,32 @@ def test_a_site_file_that_cannot_be_right_is_one_line_that_says_so(
     assert "town.toml" in str(caught.value)
 
 
+_BUTTON = '[point.button]\nid = "{}"\ngpio = 17\n'
+
+
+@pytest.mark.parametrize(("button", "words"), [("gate-1", "stands there twice"), ("../Gate", "small letters")])
+def test_an_own_button_is_a_pole_like_any_other(tmp_path: Path, button: str, words: str) -> None:
+    """Under the name of a pole, its presses would be that pole's, and what was answered to one would light the other's
+    lamp."""
+    path = _site(tmp_path)
+    path.write_text(f"{path.read_text()}{_BUTTON.format('gate-own')}")
+    assert read_site(path).point[0].button
+    path.write_text(path.read_text().replace("gate-own", button))
+    with pytest.raises(SiteError, match=words):
+        read_site(path)
+
+
+def test_two_points_may_call_their_ports_by_the_same_name_and_one_may_not(tmp_path: Path) -> None:
+    """Every Pi has a /dev/ttyAMA0, and a name by the socket is the same on each."""
+    path = _site(tmp_path)
+    point = SITE[SITE.index("[[point]]") :]
+    path.write_text(SITE + point.replace("gate", "bridge"))
+    assert len(read_site(path).point) == 2
+    path.write_text(SITE + point[point.index("[[point.line]]") :].replace("gate-1", "gate-2"))
+    with pytest.raises(SiteError, match="port of point 'gate' '/dev/ttyUSB0' stands there twice"):
+        read_site(path)
+
+
 def test_unknown_names_name_the_nearest(tmp_path: Path) -> None:
     site = read_site(_site(tmp_path))
     with pytest.raises(SiteError, match="did you mean 'gate-1'"):
