@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -188,6 +189,45 @@ def test_the_reserve_is_really_allocated_and_whole(tmp_path: Path) -> None:
     assert (reserve.whole, reserve.held()) == (False, 6 * 1024 * 1024)
     assert reserve.fill()
     assert reserve.whole
+
+
+def test_a_reserve_that_was_copied_without_its_blocks_is_made_anew(tmp_path: Path) -> None:
+    """`cp` and `tar --sparse` bring a file of zeros as a hole: it was called whole, and kept no room for one alarm."""
+    with (tmp_path / "reserve").open("wb") as copy:
+        copy.truncate(8 * 1024 * 1024)
+    reserve = small_reserve(tmp_path)
+    assert not reserve.whole
+    assert reserve.fill()
+    assert (tmp_path / "reserve").stat().st_blocks * 512 >= 8 * 1024 * 1024
+    reserve.close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EIO])
+def test_a_full_disk_that_then_dies_refuses_and_ends_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """What the reserve could not give or take ended the agent, as a mistake of its own, and the poles lost theirs."""
+
+    def dead(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    bench = Bench(tmp_path)
+    assert bench.outbox.disk_ok
+    assert bench.outbox._reserve.give()
+    bench.outbox._writer.submit(lambda db: db.execute("PRAGMA max_page_count=1").fetchone(), lambda _: None)
+    for name in ("posix_fallocate", "ftruncate", "fsync"):
+        monkeypatch.setattr(os, name, dead)
+    refused = 0
+    for press_number in range(1, 500):
+        bench.outbox.carry_out(press(press_number))
+        (told,) = bench.wait()
+        refused += isinstance(told, events.StoreFailed)
+    assert refused and not bench.outbox.disk_ok
+    assert not bench.outbox.refill()
+    monkeypatch.undo()
+    bench.outbox._writer.submit(lambda db: db.execute("PRAGMA max_page_count=100000").fetchone(), lambda _: None)
+    assert bench.outbox.refill()
+    assert isinstance(bench.do(press(1000), events.Stored), events.Stored)
 
 
 def test_a_hundred_thousand_alarms_fit_into_the_room_reserved_for_them(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 # 20,000 alarms with their records in the ledger, the pole's seal included, took 618 bytes each (two tables, two
@@ -22,11 +23,16 @@ class Reserve:
     """The file ``<folder>/reserve``. ``whole`` is False while some of it is lent; only alarms may be written then."""
 
     def __init__(self, folder: Path, size: int = RESERVE_BYTES, *, margin: int = MARGIN_BYTES) -> None:
-        """Opens or creates the file; allocates nothing yet. Raises OSError if the folder cannot be written."""
+        """Opens or creates the file; allocates nothing yet. Raises OSError if the folder cannot be written.
+
+        A file without its blocks, as a copy of the folder may bring it, keeps no room: it is emptied.
+        """
         self._size = size
         self._margin = margin
         self._folder = folder
         self._fd = os.open(folder / "reserve", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if os.fstat(self._fd).st_blocks * 512 < self.held():
+            os.ftruncate(self._fd, 0)
         self.whole = self.held() >= size
 
     def held(self) -> int:
@@ -44,9 +50,12 @@ class Reserve:
         if size == 0:
             return False
         self.whole = False
-        os.ftruncate(self._fd, max(0, size - PIECE_BYTES))
-        # Some file systems let go of the blocks only when the change of size is on disk.
-        os.fsync(self._fd)
+        try:
+            os.ftruncate(self._fd, max(0, size - PIECE_BYTES))
+            # Some file systems let go of the blocks only when the change of size is on disk.
+            os.fsync(self._fd)
+        except OSError:  # a disk that dies while it is full: what wants the room hears that there is none
+            return False
         return True
 
     def fill(self) -> bool:
@@ -57,7 +66,8 @@ class Reserve:
                 os.posix_fallocate(self._fd, 0, self._size)
                 os.fsync(self._fd)
             except OSError:
-                os.ftruncate(self._fd, size)
+                with suppress(OSError):  # a disk that has become read-only
+                    os.ftruncate(self._fd, size)
         self.whole = self.held() >= self._size
         return self.whole
 
