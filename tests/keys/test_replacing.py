@@ -8,6 +8,8 @@ import json
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -197,12 +199,13 @@ def test_a_key_that_was_under_way_is_gone_wherever_the_revocation_is_cut_off(
 # --- the agent's own file
 
 
-def store(folder: Path, given: bytes, *effects: StoreKeys) -> list[Event]:
+def store(folder: Path, given: bytes | dict[str, bytes], *effects: StoreKeys) -> list[Event]:
     told: list[Event] = []
-    keys = KeyStore(folder, {POLE: given}, call_soon=lambda call: call(), deliver=told.append)
+    known = {POLE: given} if isinstance(given, bytes) else given
+    keys = KeyStore(folder, known, call_soon=lambda call: call(), deliver=told.append)
     for effect in effects:
         keys.carry_out(effect)
-    keys._thread.shutdown()
+    keys.close()
     return told
 
 
@@ -227,6 +230,61 @@ def test_a_disk_that_takes_no_key_says_so_and_leaves_what_was(tmp_path: Path) ->
     (told,) = store(tmp_path, NEW, StoreKeys(POLE, OTHER, b""))
     assert isinstance(told, KeysNotStored) and told.reason
     assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("spoil", ["unreadable", "damaged"])
+def test_keys_that_cannot_be_read_are_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    """The next key of any pole took the place of the whole file: those of the others were gone, and they silent."""
+    given = {POLE: NEW, "other-1": OTHER}
+    store(tmp_path, given, StoreKeys("other-1", b"k" * 32, b""))
+    path, read = tmp_path / FILE_NAME, Path.read_bytes
+    good = path.read_bytes()
+    if spoil == "damaged":
+        path.write_bytes(good[:-1])
+    spoilt = path.read_bytes()
+    with monkeypatch.context() as patch:
+        if spoil == "unreadable":
+            patch.setattr(Path, "read_bytes", lambda self: unreadable() if self == path else read(self))
+        (told,) = store(tmp_path, given, StoreKeys(POLE, NEW, OTHER))
+    assert isinstance(told, KeysNotStored) and FILE_NAME in told.reason
+    assert path.read_bytes() == spoilt
+    path.write_bytes(good)
+    (told,) = store(tmp_path, given, StoreKeys(POLE, NEW, OTHER))
+    assert isinstance(told, KeysStored) and read_kept(tmp_path, given)[0].keys() == given.keys()
+
+
+def test_keys_that_can_be_read_again_are_kept_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {POLE: NEW, "other-1": OTHER}
+    store(tmp_path, given, StoreKeys("other-1", b"k" * 32, b""))
+    told: list[Event] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda _: unreadable())
+        keys = KeyStore(tmp_path, given, call_soon=lambda call: call(), deliver=told.append)
+    keys.carry_out(StoreKeys(POLE, NEW, OTHER))
+    keys.close()
+    assert isinstance(told[0], KeysStored) and read_kept(tmp_path, given)[0].keys() == given.keys()
+
+
+def test_a_disk_that_hangs_keeps_no_agent_from_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end waited on the loop for a key's write, for as long as the disk hung, and the outbox was never closed."""
+    free = threading.Event()
+    monkeypatch.setattr("sos_agent.edge.keys.CLOSE_S", 0.05)
+    monkeypatch.setattr("sos_agent.edge.keys.replace", lambda *_: free.wait(20))
+    began = time.monotonic()
+    keys = KeyStore(tmp_path, {POLE: NEW}, call_soon=lambda call: call(), deliver=lambda _: None)
+    keys.carry_out(StoreKeys(POLE, NEW, OTHER))
+    keys.close()
+    assert time.monotonic() - began < 10
+    free.set()
+    keys._thread.join()
+
+
+def unreadable() -> bytes:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"market-1": 1}', '{"market-1": {"given": "", "key": "00"}}'])

@@ -6,9 +6,12 @@ long as that file has, for its pole, the key that it had when this was written: 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import msgspec
 
@@ -18,6 +21,7 @@ from sos_edge.files import replace
 from sos_wire.wrap import fingerprint
 
 FILE_NAME = "pole-keys.json"
+CLOSE_S = 1.0  # longer than any write of so small a file, but on a disk that hangs
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -41,12 +45,16 @@ def read_kept(folder: Path, given: Mapping[str, bytes]) -> tuple[dict[str, Kept]
     except OSError as error:
         return {}, f"{path}: cannot be read ({error.strerror}); poles whose key was replaced stay silent"
     except (ValueError, RecursionError) as error:
-        return {}, f"{path}: damaged ({error}); give poles whose key was replaced a new one by cable"
+        mend = "move it away, and give poles whose key was replaced a new one by cable"
+        return {}, f"{path}: damaged ({error}); {mend}"
     return {pole: one for pole, one in kept.items() if pole in given and one.given == fingerprint(given[pole])}, ""
 
 
 class KeyStore:
-    """Completes as ``KeysStored`` or ``KeysNotStored``, by ``deliver``, which ``call_soon`` brings to the loop."""
+    """Completes as ``KeysStored`` or ``KeysNotStored``, by ``deliver``, which ``call_soon`` brings to the loop.
+
+    A file that cannot be read is not written over: it may hold the only copy of other poles' keys.
+    """
 
     def __init__(
         self,
@@ -56,33 +64,47 @@ class KeyStore:
         call_soon: Callable[[Callable[[], None]], object],
         deliver: Callable[[events.Event], None],
     ) -> None:
-        self._path = folder / FILE_NAME
+        self._folder = folder
         self._given = given
-        self._kept, _ = read_kept(folder, given)
+        self._kept, self._wrong = read_kept(folder, given)
         self._call_soon = call_soon
         self._deliver = deliver
         # A thread of its own: a press must not wait for this write, nor it for the outbox.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pole-keys")
+        self._waiting: SimpleQueue[effects.StoreKeys | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="pole-keys", daemon=True)
+        self._thread.start()
 
     def carry_out(self, effect: effects.StoreKeys) -> None:
         """One after the other, in the order given."""
-        self._thread.submit(self._store, effect)
+        self._waiting.put(effect)
 
     def close(self) -> None:
-        """What was begun ends; nobody hears of it."""
-        self._thread.shutdown(cancel_futures=True)
+        """What was given is written, if the disk takes it within a second."""
+        self._waiting.put(None)
+        self._thread.join(CLOSE_S)
 
-    def _store(self, effect: effects.StoreKeys) -> None:
+    # --- in the thread
+
+    def _run(self) -> None:
+        for effect in iter(self._waiting.get, None):
+            event = self._store(effect)
+            with suppress(RuntimeError):  # the loop has been closed: nobody is left to hear it
+                self._call_soon(partial(self._deliver, event))
+
+    def _store(self, effect: effects.StoreKeys) -> events.Event:
+        if self._wrong:
+            self._kept, self._wrong = read_kept(self._folder, self._given)
+        if self._wrong:
+            return events.KeysNotStored(effect, self._wrong)
         given = self._given[effect.pole]
         kept = dict(self._kept)
         if effect.key == given and not effect.next:
             kept.pop(effect.pole, None)
         else:
             kept[effect.pole] = Kept(fingerprint(given), effect.key.hex(), effect.next.hex())
-        event: events.Event = events.KeysStored(effect)
         try:
-            replace(self._path, msgspec.json.encode(kept))
-            self._kept = kept
+            replace(self._folder / FILE_NAME, msgspec.json.encode(kept))
         except OSError as error:
-            event = events.KeysNotStored(effect, error.strerror or str(error))
-        self._call_soon(lambda: self._deliver(event))
+            return events.KeysNotStored(effect, error.strerror or str(error))
+        self._kept = kept
+        return events.KeysStored(effect)
