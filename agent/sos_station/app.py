@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,6 +101,8 @@ class App:
         """Until a signal comes. Raises SafezoneError on a bug, and when the inbox breaks; what is committed is kept."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._done.set)
+        self._loop.set_exception_handler(self._loop_error)
+        threading.excepthook = self._thread_error
         if self._inbox.aside is not None:
             self._log.say("inbox_damaged", level="error", moved_to=self._inbox.aside, why=self._inbox.why)
         self._tell_time()
@@ -136,16 +139,26 @@ class App:
             for effect in self._core.handle(event, now_ms()):
                 self._does[type(effect)](effect)
         except Exception as error:
-            # A bug. Going on from a state that nobody foresaw could lie; the inbox holds all that was promised.
-            trace, last = error.__traceback__, None
-            while trace is not None:
-                trace, last = trace.tb_next, trace
-            place = f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else "?"
-            self._error = f"{type(error).__name__} {error} at {place} on {type(event).__name__}"
-            self._log.say("bug", level="error", error=self._error)
-            self._done.set()
+            self._bug(error, type(event).__name__)
             return
         self._arm()
+
+    def _bug(self, error: BaseException | None, where: str) -> None:
+        # Going on from a state that nobody foresaw could lie; the inbox holds all that was promised.
+        trace, last = error.__traceback__ if error else None, None
+        while trace is not None:
+            trace, last = trace.tb_next, trace
+        place = f"{Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else "?"
+        self._error = f"{type(error).__name__} {error} at {place} on {where}"
+        self._log.say("bug", level="error", error=self._error)
+        self._done.set()
+
+    def _loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._bug(context.get("exception"), str(context.get("message")))
+
+    def _thread_error(self, about: threading.ExceptHookArgs) -> None:
+        thread = about.thread.name if about.thread else "a thread"
+        self._loop.call_soon_threadsafe(self._bug, about.exc_value, thread)
 
     def _arm(self) -> None:
         if self._timer:

@@ -8,6 +8,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -332,3 +333,25 @@ def test_a_press_over_mutual_tls_reaches_the_officer(tmp_path: Path) -> None:
             assert point.next("receipt", Receipt).alarms == (alarm(1).id,)
             assert [row["stage"] for row in rows(alarms(site, "accept", "--json"))] == ["accepted"]
             point.close()
+
+
+MISTAKE = """
+import sys
+from sos_edge.mqtt import MqttLink
+def wrong(self, *_):
+    raise ZeroDivisionError("planted")
+MqttLink.{where} = wrong
+from safezone.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("where", ["_open", "_opened"])
+def test_a_mistake_of_our_own_beside_the_core_ends_the_station_too(tmp_path: Path, where: str) -> None:
+    """It ended a thread, or what the loop had begun, and nothing else: no broker was ever reached, nobody was told."""
+    site = site_file(tmp_path, [f"mqtt://127.0.0.1:{free_port()}"])
+    command = [sys.executable, "-c", MISTAKE.format(where=where), "station", "--site", str(site)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == 1
+    assert "the station stopped on a bug: ZeroDivisionError planted at <string>:5" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
