@@ -11,7 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 # Name, TCP, TLS handshake and CONNACK each get this long; a probe is due every 5 s, so a slower broker is no help.
 STEP_TIMEOUT_S = 5.0
+# In TLS 1.3 a broker judges our certificate only after the handshake: all that paho sees of it is this.
 HUNG_UP = "it hung up before it answered; look whether it is a broker, wants TLS, and takes our certificate"
+ODD = "it takes a connection twice, or sends messages before it took it; is it a broker?"
 # OpenSSL's X509_V_ERR_…: dates that our clock finds wrong, and chains that do not end at our CA.
 _DATES, _FOREIGN = (9, 10), (18, 19, 20, 21)
 

@@ -24,7 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.reasoncodes import ReasonCode
 
 from sos_edge import clock
-from sos_edge.address import HUNG_UP, STEP_TIMEOUT_S, Address, explain
+from sos_edge.address import HUNG_UP, ODD, STEP_TIMEOUT_S, Address, explain
 
 # mosquitto counts 1.5 x keep-alive in whole seconds and looks each 6 s: our will comes 15 to 22 s after our last
 # packet. That is a hint; the probes are what shows a lost point within 20 s.
@@ -34,7 +34,6 @@ TCP_USER_TIMEOUT_MS = 10_000
 # What paho may hold unacknowledged: two answers to each of a thousand points that all call at once. Who wants more is
 # told no, and nothing queues. An agent's core keeps far fewer in flight.
 MAX_IN_FLIGHT = 2048
-# In TLS 1.3 a broker judges our certificate only after the handshake: all that paho sees of it is this.
 # OpenSSL's X509_V_FLAG_NO_CHECK_TIME: Python's ssl has no name for it.
 NO_CHECK_TIME = 0x200000
 # Frames read in one turn of the loop, so that a flood of messages cannot starve timers and serial ports.
@@ -346,6 +345,9 @@ class MqttLink:
         if reason.is_failure:
             self._failure = f"refused: {reason}; check user, password and client certificate"
             return
+        if self.connected:
+            self._failure = ODD
+            return
         self.connected = True
         self._events.append(Connected(self.broker, self._session, _until_ms(self._socket)))
         if self._timer:
@@ -357,6 +359,9 @@ class MqttLink:
             topic = message.topic
         except UnicodeDecodeError:
             return  # a topic that is no text is none of ours
+        if not self.connected:
+            self._failure = ODD
+            return
         self._events.append(Message(self.broker, topic, bytes(message.payload), message.retain))
 
     def _on_publish(self, _client: Client, _data: object, mid: int, _reason: object, _more: object) -> None:

@@ -166,6 +166,32 @@ def test_a_broker_that_hangs_is_given_up_in_bounded_time(tmp_path: Path, monkeyp
     run(main)
 
 
+@pytest.mark.parametrize(
+    ("says", "before"),
+    [(bytes.fromhex("2002 0000 2002 0000"), 1), (bytes.fromhex("3005 0003 61 2f 62 2002 0000"), 0)],
+    ids=["it takes us twice", "a message before it took us"],
+)
+def test_what_no_broker_says_ends_that_connection_alone(says: bytes, before: int) -> None:
+    """The core hears of a connection once, and of nothing before it: more was a mistake of our own, and ended us."""
+
+    async def talks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(2)
+        writer.write(says)
+        await reader.read()
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(talks, "127.0.0.1", 0)
+        end = End(f"mqtt://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        end.link.connect("s")
+        heard = [await end.next() for _ in range(before + 1)]
+        assert [type(event) for event in heard] == [Connected] * before + [Disconnected]
+        assert isinstance(heard[-1], Disconnected) and "is it a broker?" in heard[-1].reason
+        server.close()
+
+    run(main)
+
+
 def test_what_came_for_the_connection_before_is_not_taken_for_the_next(tmp_path: Path) -> None:
     async def main() -> None:
         with Broker(tmp_path) as broker:
