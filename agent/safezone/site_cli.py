@@ -10,6 +10,7 @@ import typer
 
 from sos_contract.site import Site, find_site, read_site
 from sos_keys import cli as keys_cli
+from sos_keys.cli import SiteOption
 from sos_station import orders
 
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    site: Annotated[str, typer.Option(help="Site file, or the name of one that comes along.")] = "betong",
+    site: SiteOption = "betong",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check a site file and list its points, lines and poles."""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 CERTIFICATE_DAYS = 2 * 365 + 60
 _TERMINAL = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")  # a level of a topic, as the ids of a site file
 
-SiteOption = Annotated[str, typer.Option("--site", help="Site file, or the name of one that comes along.")]
+SiteOption = Annotated[
+    str, typer.Option("--site", envvar="SAFEZONE_SITE", help="Site file, or the name of one that comes along.")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the authority, the keys and what is handed out.")]
 DaysOption = Annotated[int, typer.Option("--days", min=1, max=3650, help="How long new certificates are good.")]
 KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="point, pole, terminal, station or broker.")]

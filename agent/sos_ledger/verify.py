@@ -93,14 +93,15 @@ def find_books(folders: Sequence[Path], files: Sequence[str]) -> list[Path]:
 def books_in(folder: Path, files: Sequence[str]) -> list[Path]:
     """The databases that lie in ``folder``; none if there is no such folder. Raises UserError if it cannot be read."""
     try:
-        return [folder / name for name in files if (folder / name).exists()]
+        return [folder / name for name in files if (folder / name).is_file()]
     except OSError as error:
         who = "run this as the user whose program it is, or with sudo"
         raise UserError(f"{folder}: cannot be looked into ({error.strerror}); {who}") from None
 
 
 def check_head(head: str) -> str:
-    """``head`` as it was given; raises UserError for what cannot be one."""
+    """The head in a line as 'head' told it; raises UserError for what cannot be one."""
+    head = next(iter(head.split()), "")
     number, _, hashed = head.rpartition(":")
     if not is_hash(hashed) or not (number == "" or (number.isascii() and number.isdigit() and len(number) < 19)):
         raise UserError(f"'{head[:80]}' is no head; write it as 'safezone ledger head' told it: NUMBER:HASH")

@@ -335,6 +335,7 @@ def good(answer: DeskAnswer) -> DeskAnswer:
 def with_terminal(site: str, brokers: list[str] | None, work: Callable[[Terminal], Awaitable[T]]) -> T:
     """Run ``work`` with a terminal connected to the brokers given, or to the site's. Ctrl-C ends it."""
     from sos_edge.address import Address
+    from sos_edge.certificate import open_key
     from sos_station.edge.tls import tls_of
 
     path = find_site(site)
@@ -346,6 +347,10 @@ def with_terminal(site: str, brokers: list[str] | None, work: Callable[[Terminal
         except ValueError as error:
             raise UserError(str(error)) from None
 
+    tls = tls_of(found, path.parent)
+    if tls is not None and (words := open_key(tls.key)):
+        _say(words)
+
     async def main() -> T:
         task = asyncio.current_task()
         assert task is not None
@@ -354,7 +359,7 @@ def with_terminal(site: str, brokers: list[str] | None, work: Callable[[Terminal
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
         from sos_station.terminal import Terminal
 
-        async with Terminal(found.station.id, wanted, tls_of(found, path.parent)) as terminal:
+        async with Terminal(found.station.id, wanted, tls) as terminal:
             return await work(terminal)
 
     try:

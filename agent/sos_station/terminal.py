@@ -82,7 +82,7 @@ class Terminal:
         try:
             for _ in range(round(ANSWER_TIMEOUT_S / AGAIN_S)):
                 await asyncio.wait([answer], timeout=AGAIN_S)
-                if answer.done() or self._is_off():
+                if answer.done() or (self._is_off() and not self._still_connecting()):
                     break
                 self._send_all(request)
         finally:
@@ -100,6 +100,10 @@ class Terminal:
         """Every broker that can be asked says that the station program is not there."""
         known = [self._states.get(broker, False) for broker, link in self._links.items() if link.connected]
         return bool(known) and not any(known)
+
+    def _still_connecting(self) -> bool:
+        """A broker may yet come that knows more."""
+        return any(not link.connected and broker not in self._reasons for broker, link in self._links.items())
 
     def _connect(self) -> None:
         for link in self._links.values():

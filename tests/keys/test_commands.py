@@ -318,3 +318,29 @@ def test_a_pole_s_new_key_is_not_replaced_by_who_means_its_old_one(
     said = complaint(capsys, "site", "keys", "revoke", "pole", "merlin-1", "--old", "--out", town.out)
     assert "--old is for certificates" in said
     assert contents(town.out) == before
+
+
+def test_keys_are_made_for_the_site_that_all_other_commands_take(
+    town: Town, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SAFEZONE_SITE set, they were made for the example that comes along, in the town's own folder."""
+    monkeypatch.setenv("SAFEZONE_SITE", str(town.file))
+    before = contents(town.out)
+    capsys.readouterr()
+    safezone("site", "keys", "--out", town.out)
+    safezone("site", "check")
+    assert f"{town.file}: " in capsys.readouterr().out and contents(town.out) == before
+    safezone("site", "acl", "--out", town.out)
+    assert (town.bundle(BROKER) / "acl").exists()
+    assert "'merln-1'; did you mean 'merlin-1'?" in complaint(capsys, "site", "keys", "replace", "merln-1")
+
+
+def test_an_officer_is_told_of_a_key_that_others_may_read(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever has it acts as that terminal."""
+    key = town.bundle(TERMINAL) / "key.pem"
+    key.chmod(0o644)
+    capsys.readouterr()
+    assert main(["alarms", "list", "--site", str(town.machine(TERMINAL))]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].endswith(f"key.pem: others may read this key (mode 0644); run: chmod 600 {said[0].split(': ')[0]}")
+    assert "nothing listens" in said[1]

@@ -56,6 +56,7 @@ def test_a_head_is_told_and_taken_back(tmp_path: Path, capsys: pytest.CaptureFix
     assert code == 0 and head.split(":")[0] == str(world.disk.execute("SELECT max(number) FROM ledger").fetchone()[0])
     world.ask("accept", 3)
     assert _run(capsys, "verify", "--data", tmp_path, "--head", head)[0] == 0
+    assert _run(capsys, "verify", "--data", tmp_path, "--head", said.splitlines()[0])[0] == 0, "the whole line, as told"
     code, said = _run(capsys, "verify", "--data", tmp_path, "--head", f"7:{'ab' * 32}")
     assert code == 1 and "hold no record of the head 7:abab" in said
 

@@ -1,0 +1,75 @@
+"""An officer's terminal between several brokers, on links that do what the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from sos_contract import topics
+from sos_contract.errors import SafezoneError
+from sos_contract.payloads import DeskAnswer, DeskRequest, State, decode, encode
+from sos_edge import mqtt
+from sos_station import terminal
+
+OFF, LATE, GONE = "mqtt://off", "mqtt://late", "mqtt://gone"
+
+
+class FakeLink:
+    """``off``: a broker at once, without a station; ``late``: one with the station, after a second and a half;
+    ``gone``: never one."""
+
+    def __init__(
+        self, broker: str, _client_id: str, *, deliver: Callable[[mqtt.MqttEvent], None], tls: mqtt.Tls | None
+    ) -> None:
+        self._broker = broker
+        self._deliver = deliver
+        self.connected = False
+
+    def connect(self, _session: str) -> None:
+        if self._broker != GONE:
+            loop = asyncio.get_running_loop()
+            loop.call_later(1.5 * terminal.AGAIN_S if self._broker == LATE else 0, self._up)
+
+    def _up(self) -> None:
+        self.connected = True
+        self._deliver(mqtt.Connected(self._broker, ""))
+
+    def subscribe(self, _topics: list[str]) -> None:
+        state = encode(State(online=self._broker == LATE, session="s"))
+        self._deliver(mqtt.Message(self._broker, topics.of_station("town", "state"), state, retained=True))
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        request = decode(payload, DeskRequest)
+        if self._broker == LATE and isinstance(request, DeskRequest):
+            answer = encode(DeskAnswer(number=request.number))
+            self._deliver(mqtt.Message(self._broker, topic.replace("request", "answer"), answer, retained=False))
+
+    def close(self) -> None:
+        self.connected = False
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, *brokers: str) -> DeskAnswer:
+    monkeypatch.setattr(mqtt, "MqttLink", FakeLink)
+    monkeypatch.setattr(terminal, "AGAIN_S", 0.02)
+    monkeypatch.setattr(terminal, "ANSWER_TIMEOUT_S", 0.1)
+
+    async def main() -> DeskAnswer:
+        async with terminal.Terminal("town", brokers) as ours:
+            return await ours.ask(DeskRequest(number="", officer="", action="list"))
+
+    return asyncio.run(main())
+
+
+def test_a_broker_that_takes_its_time_is_waited_for_though_another_has_no_station(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The station was called off after a second, by the broker that did not have it."""
+    assert ask(monkeypatch, OFF, LATE).error == ""
+
+
+def test_a_station_that_no_broker_has_is_called_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for brokers in ((OFF,), (OFF, GONE)):
+        with pytest.raises(SafezoneError, match="is off as far as its brokers know"):
+            ask(monkeypatch, *brokers)
