@@ -8,6 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -176,6 +178,36 @@ def test_an_inbox_that_is_removed_fails_and_says_why(tmp_path: Path) -> None:
         assert "removed" in desk.events[-1].reason
 
     _run(tmp_path, work)
+
+
+def test_a_disk_that_hangs_at_a_read_keeps_no_station_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end waited on the loop for an officer's list, as long as the disk hung, and what waited was not committed."""
+    free, begun = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> object:
+        begun.set()
+        return free.wait(20)
+
+    async def main() -> None:
+        monkeypatch.setattr("sos_station.edge.inbox.reads.carry_out", hang)
+        desk = Desk(tmp_path)
+        desk.inbox.read(fx.ReadAlarms(A, "t", DeskRequest(number="n", officer="", action="list"), 100))
+        desk.inbox.store(store(1))
+        assert begun.wait(10)
+        began = time.monotonic()
+        assert not desk.inbox.close()
+        assert time.monotonic() - began < 10
+        free.set()
+
+    asyncio.run(main())
+    monkeypatch.undo()
+
+    async def kept(desk: Desk) -> None:
+        assert await _all(desk) == [1]
+
+    _run(tmp_path, kept)
 
 
 def test_a_full_disk_fails_the_store_and_the_next_one_with_room_succeeds(tmp_path: Path) -> None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from sos_contract.errors import SafezoneError
 from sos_edge import ledger
 from sos_edge.lock import FolderLock
 from sos_edge.sqlite import Failure, Writer, open_database
-from sos_station.core.effects import Outcome, ReadEffect, ReadResult, StoreEffect
+from sos_station.core.effects import Outcome, ReadEffect, StoreEffect
 from sos_station.core.events import CommitFailed, Committed, Read, ReadFailed
 from sos_station.edge import reads, writes
 from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION, prepare
 
 FILE_NAME = "inbox.sqlite"
+READ_S = 1.0  # what the read that is under way at the end is given; longer than any, but on a disk that hangs
 Completion = Committed | CommitFailed | Read | ReadFailed
 
 
@@ -63,7 +65,9 @@ class Inbox:
             self._reader = _open_reader(database.path)
             undo.pop_all()
         self._writer = Writer(database, self._loop.call_soon_threadsafe, told=self._tell)
-        self._read_thread = ThreadPoolExecutor(1, thread_name_prefix="inbox-reader")
+        self._reads: SimpleQueue[ReadEffect | None] = SimpleQueue()
+        self._read_thread = threading.Thread(target=self._read_on, name="inbox-reader", daemon=True)
+        self._read_thread.start()
         self._results: list[tuple[StoreEffect, Outcome]] = []
         self._failures: list[StoreEffect] = []
         self._failure = ""
@@ -80,16 +84,18 @@ class Inbox:
 
     def read(self, effect: ReadEffect) -> None:
         """Completes as ``Read`` or ``ReadFailed``."""
-        future = self._read_thread.submit(reads.carry_out, self._reader, effect)
-        future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._have_read, effect, done))
+        self._reads.put(effect)
 
     def close(self) -> bool:
         """Commit what waits and close. False if the disk did not let it end in time."""
-        self._read_thread.shutdown(cancel_futures=True)
-        self._reader.close()
+        with suppress(Empty):
+            while True:
+                self._reads.get_nowait()  # nobody is left to hear the answers
+        self._reads.put(None)
+        self._read_thread.join(READ_S)
         ended = self._writer.close()
         self._lock.close()
-        return ended
+        return ended and not self._read_thread.is_alive()
 
     def _stored(self, effect: StoreEffect, result: tuple[Outcome, int] | Failure) -> None:
         # Called for each job of one commit in a row; the core hears of all of them together.
@@ -110,16 +116,17 @@ class Inbox:
         if results:
             self._deliver(Committed(tuple(results), self._high_water))
 
-    def _have_read(self, effect: ReadEffect, done: Future[ReadResult]) -> None:
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            self._deliver(Read(effect, done.result()))
-        elif isinstance(error, sqlite3.Error):
-            self._deliver(ReadFailed(effect, str(error)))
-        else:
-            raise error
+    def _read_on(self) -> None:
+        """The reader's thread."""
+        while (effect := self._reads.get()) is not None:
+            done: Read | ReadFailed
+            try:
+                done = Read(effect, reads.carry_out(self._reader, effect))
+            except sqlite3.Error as error:
+                done = ReadFailed(effect, str(error))
+            with suppress(RuntimeError):  # the loop has been closed: nobody is left to hear it
+                self._loop.call_soon_threadsafe(self._deliver, done)
+        self._reader.close()
 
 
 def _write(effect: StoreEffect, connection: sqlite3.Connection) -> tuple[Outcome, int]:
