@@ -145,7 +145,11 @@ class Bell:
 
 
 def _clock_time(wall_ms: int) -> str:
-    return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """A moment, by this machine's time zone; a point may claim one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return "time unknown"
 
 
 def _add(table: Table, *cells: str | Text) -> None:

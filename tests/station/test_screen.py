@@ -72,3 +72,17 @@ def test_a_list_that_is_too_long_says_so_and_rings_for_what_it_does_not_show(
     assert bell.rings(DeskAnswer(number="1", run="a", alarms=(alarm(90),), more=4))
     assert "more rows" not in shown(screen.list_page(DeskAnswer(number="1", alarms=(alarm(1),))), capsys)
     assert "no open alarms" in shown(screen.list_page(DeskAnswer(number="1")), capsys)
+
+
+@pytest.mark.parametrize("wall_ms", [2**63 - 1, -(2**63), 253_402_300_800_000, -62_135_596_800_001])
+def test_a_time_that_no_calendar_has_hides_no_other_fault(wall_ms: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A point says since when a fault is: one that lied ended the officers' list in a traceback."""
+    faults = [
+        FaultView(
+            point=point, pole="", kind="point_lost", since_wall_ms=since_ms, last_good_wall_ms=since_ms,
+            until_wall_ms=None, value=0, count=1,
+        )
+        for point, since_ms in (("gate", wall_ms), ("market", 1_800_000_000_000))
+    ]  # fmt: skip
+    told = shown(screen.fault_table(faults, 1_800_000_060_000), capsys)
+    assert "gate" in told and "time unknown" in told and "market" in told and "60 s, open" in told
