@@ -81,6 +81,7 @@ class App:
         self._done = asyncio.Event()
         self._error = ""
         self._no_inbox = ""
+        self._unpublished, self._unpublished_last = 0, ""
         self._stores = 0
         self._stored_s = self._loop.time()
         client_id = f"{site.station.id}-station-{os.urandom(4).hex()}"
@@ -184,13 +185,17 @@ class App:
     def _tell_time(self) -> None:
         self._take(ev.Clock(clock.wall_ms(), clock.quality()))
         self._loop.call_later(CLOCK_EVERY_S, self._tell_time)
+        if self._unpublished:  # a thousand points that ask again would bury all else under a line each
+            self._log.say("not_published", level="warning", count=self._unpublished, last=self._unpublished_last)
+            self._unpublished = 0
 
     # --- effects out
 
     def _publish(self, effect: fx.Publish) -> None:
         if not self._links.carry_out(effect):
             # Whoever waits for it asks again: agents re-send, terminals time out.
-            self._log.say("not_published", level="warning", topic=effect.topic)
+            self._unpublished += 1
+            self._unpublished_last = effect.topic
 
     def _store(self, effect: fx.StoreEffect) -> None:
         if self._stores == 0:
