@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pty
@@ -20,6 +21,9 @@ from tests.support.certs import Authority
 
 from sos_contract import topics
 from sos_contract.payloads import Notice, Probe, ProbeAnswer, Progress, Receipt, State
+from sos_contract.site import read_site
+from sos_station.app import App
+from sos_station.core.effects import Publish
 
 
 @pytest.fixture(scope="module")
@@ -355,3 +359,25 @@ def test_a_mistake_of_our_own_beside_the_core_ends_the_station_too(tmp_path: Pat
     assert done.returncode == 1
     assert "the station stopped on a bug: ZeroDivisionError planted at <string>:5" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_a_broker_that_takes_nothing_more_is_told_now_and_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a line for each answer to each of a thousand points, in which everything else went under."""
+    site = site_file(tmp_path, ["mqtt://127.0.0.1:1"])
+
+    async def main() -> None:
+        app = App(read_site(site), tmp_path)
+        monkeypatch.setattr(app._links, "carry_out", lambda effect: effect.topic == "a/0")
+        for _ in range(3):
+            for number in range(100):
+                app._publish(Publish("mqtt://127.0.0.1:1", f"a/{number}", b""))
+        app._tell_time()
+        app._tell_time()
+        assert app._inbox.close()
+
+    caplog.set_level("INFO")
+    asyncio.run(main())
+    (line,) = [record.getMessage() for record in caplog.records if "not_published" in record.getMessage()]
+    assert line.startswith("not_published count=297 last=a/99 ")
