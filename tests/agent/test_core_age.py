@@ -172,6 +172,25 @@ def test_jumps_of_the_clock_do_not_touch_ages_within_a_time_base() -> None:
     assert len(stored) == 3
 
 
+def test_a_pole_that_outlived_its_agents_machine_dates_its_press_without_a_clock() -> None:
+    """A Pi without a clock lost its power while the pole kept its own: what the pole's uptime said was not asked, and
+    a press of a minute ago reached the officer as one of unknown age."""
+    world = ready(World(quality="unset"))
+    world.station.up = False
+    press = world.press()
+    pressed_ms = world.now_ms
+    world.until(lambda: world.stage(press) == "held")
+    world.crash()
+    world.timebase = "linux-2"
+    world.run(60_000)
+    world.start()
+    world.run(5_000)
+    world.station_comes_back()
+    age = age_of(world, press)
+    assert age is not None
+    assert abs(age - (world.now_ms - pressed_ms)) <= 250
+
+
 def test_a_clock_that_says_the_press_was_tomorrow_says_nothing() -> None:
     world = ready(World())
     world.store.failing = "disk I/O error"

@@ -111,11 +111,15 @@ class Uptime:
         return self._context.now_ms + self._wall_at_zero_ms if self._wall_at_zero_ms else 0
 
     def age_ms(self, row: AlarmRow) -> tuple[int | None, Quality]:
-        """How long ago that press was, and the quality of the clock that says so; None: not known (yet)."""
+        """How long ago that press was, and the quality of our clock (of the worse one where two machine starts had to
+        be compared by the wall); None: not known (yet)."""
         if row.pressed_ms is None:
             return None, self.quality
         if row.timebase == self._context.timebase:
             return max(0, self._context.now_ms - row.pressed_ms), self.quality
+        boot = self._boots.get(row.id.pole, {}).get((row.id.incarnation, row.id.boot))
+        if boot is not None and boot.timebase == self._context.timebase:  # it outlived our machine's restart
+            return max(0, self._context.now_ms - int(boot.zero_ms) - row.pressed_at_ms), self.quality
         quality = worst(row.quality, self.quality)
         if row.pressed_wall_ms is None or quality == "unset":
             return None, self.quality
