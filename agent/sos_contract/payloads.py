@@ -102,7 +102,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PoleHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One pole as its agent last heard it."""
+    """One pole as its agent last heard it. ``lamp`` is empty until it has told its agent how it is."""
 
     pole: str
     link: bool

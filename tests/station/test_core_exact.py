@@ -268,7 +268,7 @@ def test_the_next_look_comes_in_time_for_whoever_is_silent_longest(seed: int) ->
 
 
 def health(**more: Any) -> Health:
-    poles = more.pop("poles", (PoleHealth(pole="merlin-1", link=True, supervised=True),))
+    poles = more.pop("poles", (PoleHealth(pole="merlin-1", link=True, supervised=True, lamp="in_service"),))
     return Health(**{"session": "s1", "uptime_ms": 1, "clock": "synced", "outbox_waiting": 0, "disk_ok": True,
                      "poles": poles, **more})  # fmt: skip
 
@@ -280,7 +280,7 @@ def changes(effects: list[Any]) -> list[tuple[str, str, str, bool, int]]:
 def test_health_tells_only_what_changed_and_when_it_was_good() -> None:
     watch = HealthWatch({"merlin-1": "merlin", "market-1": "market"})
     assert all(not on for _, _, _, on, _ in changes(watch.told("merlin", health(), at(1_000))))
-    bad = PoleHealth(pole="merlin-1", link=True, supervised=True, faults=("tamper",))
+    bad = PoleHealth(pole="merlin-1", link=True, supervised=True, lamp="in_service", faults=("tamper",))
     told = watch.told("merlin", health(poles=(bad,), disk_ok=False), at(2_000))
     assert changes(told) == [
         ("merlin", "", "disk_full", True, WALL_MS + 1_000), ("merlin", "merlin-1", "tamper", True, WALL_MS + 1_000),
@@ -295,7 +295,7 @@ def test_health_tells_only_what_changed_and_when_it_was_good() -> None:
 
 def test_a_pole_that_is_not_heard_says_nothing_of_itself() -> None:
     watch = HealthWatch({"merlin-1": "merlin", "market-1": "market"})
-    away = PoleHealth(pole="merlin-1", link=False, supervised=True, faults=("tamper",))
+    away = PoleHealth(pole="merlin-1", link=False, supervised=True, lamp="in_service", faults=("tamper",))
     foreign = PoleHealth(pole="market-1", link=False, supervised=True)
     told = changes(watch.told("merlin", health(poles=(foreign, away)), at(1_000)))
     assert told == [("merlin", "", "disk_full", False, 0), ("merlin", "merlin-1", "link_lost", True, 0)]

@@ -23,7 +23,7 @@ def notice(number: int, kind: str, on: bool = True, **more: Any) -> Notice:
 
 
 def health(session: str = "s1", *, link: bool = True, disk_ok: bool = True, poles: tuple[str, ...] = ()) -> Health:
-    pole = PoleHealth(pole="merlin-1", link=link, faults=poles)
+    pole = PoleHealth(pole="merlin-1", link=link, lamp="in_service", faults=poles)
     return Health(session=session, uptime_ms=1, clock="synced", outbox_waiting=0, disk_ok=disk_ok, poles=(pole,))
 
 
@@ -114,6 +114,22 @@ def test_health_after_a_lost_end_notice_ends_the_fault() -> None:
     world.send("health", health())
     world.send("notice", notice(1, "tamper"))
     world.send("health", health())
+    assert _open(world) == set()
+
+
+def test_a_pole_that_has_not_said_how_it_is_ends_no_fault() -> None:
+    """An agent that was started anew heard a press before the pole's first beat; its health said nothing of the open
+    enclosure yet, and the tamper was recorded as over and as begun anew a second later."""
+    world = World()
+    world.send("notice", notice(1, "tamper"))
+    world.send("health", health(poles=("tamper",)))
+    untold = health("s2")
+    poles = tuple(msgspec.structs.replace(pole, lamp="") for pole in untold.poles)
+    world.send("health", msgspec.structs.replace(untold, poles=poles))
+    world.send("health", health("s2", poles=("tamper",)))
+    assert _open(world) == {("merlin", "merlin-1", "tamper")}
+    assert len(world.ask("notices", everything=True).faults) == 1
+    world.send("health", health("s2"))
     assert _open(world) == set()
 
 

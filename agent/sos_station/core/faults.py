@@ -67,7 +67,9 @@ class HealthWatch:
             if self._poles.get(pole.pole) != point:
                 continue
             effects += self._compare(point, pole.pole, "link_lost", not pole.link, at)
-            if pole.link:  # what a pole that is not heard once said of itself is no news
+            # What a pole that is not heard once said of itself is no news; and one that was heard by an agent that has
+            # just started, with a press before its first beat, has said nothing of itself.
+            if pole.link and pole.lamp:
                 for kind in FAULTS:
                     effects += self._compare(point, pole.pole, kind, kind in pole.faults, at)
         return effects
