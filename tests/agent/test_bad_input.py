@@ -81,6 +81,6 @@ def test_a_key_file_of_another_user_needs_another_owner(tmp_path: Path, monkeypa
     def denied(*_given: object, **_named: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr("sos_contract.toml.os.open", denied)
     with pytest.raises(SiteError, match="run: sudo chown <user of the agent>"):
         read_keys(tmp_path / "poles.toml", [])
