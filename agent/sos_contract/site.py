@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -241,7 +242,7 @@ def complaints(site: Site) -> Iterator[str]:
 
 
 def _twice(what: str, values: list[str]) -> Iterator[str]:
-    for value in sorted({value for value in values if values.count(value) > 1}):
+    for value in sorted(value for value, count in Counter(values).items() if count > 1):
         yield f"{what} '{value}' stands there twice; each needs its own"
 
 
