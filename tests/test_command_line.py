@@ -102,6 +102,13 @@ def test_a_full_disk_behind_the_output_is_one_line(words: list[str]) -> None:
     assert done.stderr == "safezone: what was to be told: No space left on device\n"
 
 
+def test_whoever_closed_our_output_gets_the_exit_code_alone() -> None:
+    command = f"{sys.executable} -m safezone site check"
+    for words, code in ((f"{command} >&-", 0), (f"{command} --site nowhere >&- 2>&-", 2)):
+        done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
 def test_a_letter_that_the_terminal_lacks_is_spelt(tmp_path: Path) -> None:
     path = tmp_path / "site.toml"
     path.write_text(GOOD.replace('en = "Small"', 'en = "เบตง"'), encoding="utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sos_contract.errors import SafezoneError
@@ -62,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from typer.main import get_command
 
         command = get_command(build(words))
-    if isinstance(sys.stdout, TextIOWrapper):
-        # A letter that the terminal lacks is spelt: an officer's list must not end at a name in Thai.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _make_output_good()
     try:
         result = command(words, prog_name="safezone", standalone_mode=False)
         sys.stdout.flush()
@@ -84,6 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _let_go_of_output()
         return _complain(f"{error.filename or 'what was to be told'}: {error.strerror or error}", 1)
+
+
+def _make_output_good() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us: nobody wants to hear
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until we end
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A letter that the terminal lacks is spelt: an officer's list must not end at a name in Thai.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _let_go_of_output() -> None:
