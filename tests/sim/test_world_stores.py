@@ -85,6 +85,7 @@ kept = st.one_of(
     st.builds(_notice, few, kinds, st.booleans(), few),
     st.builds(sfx.ProveInbox, st.just("b"), st.just("merlin"), st.just("s"), few),
     st.builds(sfx.SetFault, st.just("merlin"), st.just(""), st.just("point_lost"), st.booleans(), st.just(AT)),
+    st.just(sfx.EndFaults("merlin", (), AT)),
     st.builds(_change, few, few, few, st.sampled_from([("received", "accepted"), ("accepted", "closed")])),
     st.just(store(9, repeats=2**70)),
     st.just(sfx.Prune(AT, WALL_MS, WALL_MS)),

@@ -274,7 +274,8 @@ def health(**more: Any) -> Health:
 
 
 def changes(effects: list[Any]) -> list[tuple[str, str, str, bool, int]]:
-    return [(one.point, one.pole, one.kind, one.on, one.last_good_wall_ms) for one in effects]
+    changed = [one for one in effects if isinstance(one, SetFault)]
+    return [(one.point, one.pole, one.kind, one.on, one.last_good_wall_ms) for one in changed]
 
 
 def test_health_tells_only_what_changed_and_when_it_was_good() -> None:

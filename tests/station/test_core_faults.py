@@ -165,6 +165,54 @@ def test_health_that_the_broker_before_kept_hides_nothing_that_the_present_one_k
     assert _open(world) == set() and not world.station._kept
 
 
+def without_poles(session: str) -> Health:
+    return msgspec.structs.replace(health(session), poles=())
+
+
+def test_faults_of_a_pole_that_its_point_has_no_more_end() -> None:
+    """A board that was moved to another point, or taken down, was silent at its old one when that agent's site file
+    changed: its fault stood open for ever, for nobody spoke of it again."""
+    world = World()
+    world.send("notice", notice(1, "link_lost"))
+    world.send("health", health("run1.1", link=False))
+    assert _open(world) == {("merlin", "merlin-1", "link_lost")}
+    world.send("health", without_poles("run2.1"))
+    assert _open(world) == set()
+    world.send("notice", notice(2, "tamper"))  # it waited while the station was away
+    world.send("health", without_poles("run2.1"))
+    assert _open(world) == set()
+    world.send("health", health("run3.1", link=False))
+    assert _open(world) == {("merlin", "merlin-1", "link_lost")}, "it is back, and silent"
+
+
+def test_the_end_of_faults_that_the_disk_did_not_take_comes_with_the_next_health() -> None:
+    world = World()
+    world.send("health", health(poles=("tamper",)))
+    world.full_disk = True
+    world.send("health", without_poles("run2.1"))
+    world.full_disk = False
+    world.send("health", without_poles("run2.1"))
+    assert _open(world) == set()
+
+
+def test_faults_of_points_and_brokers_that_left_the_site_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(brokers=(A, B))
+    world.probe("market")
+    world.probe()
+    world.send("notice", notice(1, "tamper"))
+    world.hanging = True
+    world.handle(ev.BrokerDown(B, "reset"))
+    world.pass_ms(25_000)
+    world.probe()
+    assert _open(world) == {
+        ("market", "", "point_lost"), ("betong", shown(B), "broker_lost"), ("merlin", "merlin-1", "tamper"),
+    }  # fmt: skip
+    monkeypatch.setattr("tests.station.world.POINTS", ("merlin",))
+    world.brokers, world.hanging = (A,), False
+    world.start()
+    assert _open(world) == {("merlin", "merlin-1", "tamper")}
+
+
 def test_poles_of_another_point_are_not_believed() -> None:
     world = World()
     world.send("health", health(poles=("tamper",)), point="market")

@@ -84,6 +84,15 @@ class SetFault(Struct, frozen=True):
     last_good_wall_ms: int = 0
 
 
+class EndFaults(Struct, frozen=True):
+    """End what stands open where nobody can end it any more: faults of ``point`` about poles (at the station: brokers)
+    that are not among ``names``. ``point`` "": faults of points that are not among them."""
+
+    point: str
+    names: tuple[str, ...]
+    at: Stamp
+
+
 class ChangeStage(Struct, frozen=True):
     """Move the incident's alarms up to number ``upto`` that stand at ``from_stage``; record who, when, what."""
 
@@ -243,10 +252,14 @@ class Done(Struct, frozen=True):
     new: bool = True
 
 
-StoreEffect = StoreAlarm | StoreNotice | ProveInbox | SetFault | ChangeStage | StoreCommand | SettleCommand | Prune
+StoreEffect = (
+    StoreAlarm | StoreNotice | ProveInbox | SetFault | EndFaults | ChangeStage | StoreCommand | SettleCommand | Prune
+)
 Outcome = AlarmStored | StagesChanged | CommandStored | CommandSettled | Done
 ReadEffect = ReadStages | ReadAlarms | ReadAlarm | ReadFaults | ReadCase | ReadCommands
 ReadResult = Stages | CommandPage | AlarmPage | AlarmFile | FaultPage | CaseFile | None
 Effect = Connect | Disconnect | Subscribe | Publish | StoreEffect | ReadEffect | Log | Ready
-STORE_EFFECTS = (StoreAlarm, StoreNotice, ProveInbox, SetFault, ChangeStage, StoreCommand, SettleCommand, Prune)
+STORE_EFFECTS = (
+    StoreAlarm, StoreNotice, ProveInbox, SetFault, EndFaults, ChangeStage, StoreCommand, SettleCommand, Prune,
+)  # fmt: skip
 READ_EFFECTS = (ReadStages, ReadAlarms, ReadAlarm, ReadFaults, ReadCase, ReadCommands)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sos_contract.payloads import Health
 from sos_contract.stages import ALARM_KINDS
 from sos_contract.who import RENEW_WEEKS
-from sos_station.core.effects import Effect, SetFault
+from sos_station.core.effects import Effect, EndFaults, SetFault
 from sos_station.core.records import Stamp
 from sos_wire.messages import FAULTS
 
@@ -49,6 +49,7 @@ class HealthWatch:
         self._poles = poles
         self._last: dict[tuple[str, str, str], bool] = {}  # bounded: poles of the site x FAULTS
         self._good_wall_ms: dict[tuple[str, str, str], int] = {}
+        self._listed: dict[str, tuple[str, ...]] = {}  # bounded: points of the site; the poles of which each told last
         self._ends: dict[tuple[str, str], int | None] = {}  # bounded: the station and its brokers
 
     def last_good_wall_ms(self, point: str, pole: str, kind: str) -> int:
@@ -58,11 +59,22 @@ class HealthWatch:
     def noticed(self, point: str, pole: str, kind: str) -> None:
         """A notice may have changed this fault: the next health is compared afresh."""
         self._last.pop((point, pole, meaning(kind, True)[0]), None)
+        if pole and pole not in self._listed.get(point, ()):
+            self.unlisted(point)  # of a pole that it had once, told late
+
+    def unlisted(self, point: str) -> None:
+        """What stands open of poles that the point has no more is ended with its next health (once more)."""
+        self._listed.pop(point, None)
 
     def told(self, point: str, health: Health, at: Stamp) -> list[Effect]:
         """Fault changes that follow from the health of ``point``."""
         effects = self._compare(point, "", "disk_full", not health.disk_ok, at)
         effects += self._certificate(point, "", health.certificate_until_ms, at)
+        poles = tuple(sorted({pole.pole for pole in health.poles}))
+        if self._listed.get(point) != poles:
+            self._listed[point] = poles
+            self._last = {key: on for key, on in self._last.items() if key[0] != point or key[1] in ("", *poles)}
+            effects.append(EndFaults(point, poles, at))
         for pole in health.poles:
             if self._poles.get(pole.pole) != point:
                 continue

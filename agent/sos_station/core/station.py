@@ -19,6 +19,7 @@ from sos_station.core.effects import (
     CommandSettled,
     CommandStored,
     Effect,
+    EndFaults,
     Log,
     Prune,
     ReadCommands,
@@ -157,7 +158,11 @@ class Station:
         ready = Ready(f"armed; inbox {event.inbox}")
         now = self._clock.stamp(now_ms)
         own = self._health.shown(self._settings.station, "", self._settings.certificate_until_ms, now)
-        return [ready, *self._brokers.start(Stream(event.entropy), now), *own]
+        # What left the site file while we were away: nobody else could end its faults.
+        brokers = tuple(shown(broker) for broker in self._settings.brokers)
+        places = ("", (*self._settings.points, self._settings.station)), (self._settings.station, brokers)
+        gone = [EndFaults(point, names, now) for point, names in places]
+        return [ready, *self._brokers.start(Stream(event.entropy), now), *own, *gone]
 
     def _tick(self, _event: Tick, now_ms: int) -> list[Effect]:
         now = self._clock.stamp(now_ms)
@@ -295,6 +300,8 @@ class Station:
                 effects += self._counter.change_failed(effect, event.reason)
             elif isinstance(effect, StoreCommand):
                 effects += self.commands.failed(effect, event.reason)
+            elif isinstance(effect, EndFaults):
+                self._health.unlisted(effect.point)
             elif isinstance(effect, SetFault):
                 key = effect.point, effect.pole, effect.kind
                 if effect.on or key not in self._unsaved:

@@ -19,6 +19,7 @@ from sos_station.core.effects import (
     AlarmStored,
     ChangeStage,
     Done,
+    EndFaults,
     Outcome,
     ProveInbox,
     Prune,
@@ -237,6 +238,16 @@ def _set_fault(connection: sqlite3.Connection, effect: SetFault) -> Done:
     return Done(stands is None)
 
 
+def _end_faults(connection: sqlite3.Connection, effect: EndFaults) -> Done:
+    standing = connection.execute("SELECT point, pole, kind FROM fault WHERE until_wall_ms IS NULL").fetchall()
+    for place in standing:
+        point, pole, _ = place
+        name = pole if effect.point else point
+        if name and name not in effect.names and effect.point in ("", point):
+            _end_fault(connection, place, effect.at.wall_ms, effect.at.wall_ms)
+    return Done()
+
+
 def _prove(_connection: sqlite3.Connection, _effect: ProveInbox) -> Done:
     return Done()  # the high water, which every job writes, is the proof
 
@@ -325,6 +336,7 @@ _WRITES: dict[type, Callable[[sqlite3.Connection, Any], Outcome]] = {
     StoreNotice: _store_notice,
     ProveInbox: _prove,
     SetFault: _set_fault,
+    EndFaults: _end_faults,
     ChangeStage: _change_stage,
     StoreCommand: commands.store,
     SettleCommand: commands.settle,
