@@ -7,13 +7,14 @@ import socket
 
 
 class Notifier:
-    """Sends to ``$NOTIFY_SOCKET``; a service manager that has gone is not our fault and stops nothing."""
+    """Sends to ``$NOTIFY_SOCKET``; a service manager that has gone, or is busy, is not our fault and stops nothing."""
 
     def __init__(self, address: str | None = None) -> None:
         name = os.environ.get("NOTIFY_SOCKET", "") if address is None else address
         self._address = "\0" + name[1:] if name.startswith("@") else name
         self._socket: socket.socket | None = None
         self._status = ""
+        self._owed: dict[str, str] = {}  # what systemd was too busy to take, by its first word
         if self._address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
@@ -43,10 +44,15 @@ class Notifier:
 
     def _send(self, text: str) -> None:
         if self._socket is not None:
+            self._owed[text.partition("=")[0]] = text
             try:
-                self._socket.sendto(text.encode(), self._address)
-            except OSError:
+                self._socket.sendto("\n".join(self._owed.values()).encode(), self._address)
+            except BlockingIOError:
+                self._owed.pop("WATCHDOG", None)  # a sign of life is none later
                 return
+            except OSError:
+                pass
+            self._owed.clear()
 
 
 def watchdog_interval_s() -> float | None:

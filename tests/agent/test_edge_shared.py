@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import logging
 import queue
 import socket
@@ -259,6 +260,30 @@ def test_systemd_is_told_in_its_own_words(tmp_path: Path) -> None:
     notifier.watchdog()  # systemd has gone: no harm
     notifier.close()
     systemd.Notifier("").ready()
+
+
+def test_what_finds_systemd_busy_is_told_with_the_next_word(tmp_path: Path) -> None:
+    """A start that systemd did not hear of is ended by it after a minute and a half, again and again."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    server.bind(str(tmp_path / "notify"))
+    server.setblocking(False)
+    other = systemd.Notifier(str(tmp_path / "notify"))
+    notifier = systemd.Notifier(str(tmp_path / "notify"))
+    for _ in range(5000):
+        other.stopping()  # until its queue is full
+    notifier.ready()
+    notifier.status("starting")
+    notifier.watchdog()
+    notifier.status("in service")
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            assert server.recv(99) == b"STOPPING=1"
+    notifier.watchdog()
+    assert server.recv(99) == b"READY=1\nSTATUS=in service\nWATCHDOG=1"
+    notifier.watchdog()
+    assert server.recv(99) == b"WATCHDOG=1"
+    for one in (notifier, other, server):
+        one.close()
 
 
 def test_the_watchdog_is_fed_twice_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
