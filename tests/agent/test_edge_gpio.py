@@ -226,6 +226,24 @@ def test_all_time_is_accounted_for(looks: list[tuple[bool, int, int]]) -> None:
     assert SAMPLE_MS * contact.runs.count <= max(now_ms, 2) * 2
 
 
+def test_an_edge_that_comes_with_the_end_is_no_mistake_of_ours() -> None:
+    """A finger on the button while the agent stopped: pins were read that were closed, and the log called for help."""
+
+    async def main() -> None:
+        wrong: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
+        factory = MockFactory()
+        own = OwnButton(Pins(BUTTON, factory), NorFlash(), KEY)
+        await asyncio.sleep(0)
+        factory.pin(17).drive_low()
+        own.stop()
+        own.write(b"late")
+        await asyncio.sleep(0.05)
+        assert not wrong
+
+    asyncio.run(main())
+
+
 def test_pins_that_cannot_be_had_are_one_line_and_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

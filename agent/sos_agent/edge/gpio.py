@@ -196,6 +196,7 @@ class OwnButton:
         self._contact = Contact(now_ms, self._level)
         self._step_at_ms = now_ms
         self._pole.start(now_ms & TICKS_MASK)
+        self._stopped = False
         self._timer = self._loop.call_soon(self._turn)
         pins.watch(self._moved)
 
@@ -212,6 +213,7 @@ class OwnButton:
 
     def stop(self) -> None:
         """Let go of the pins: beacon and siren are off."""
+        self._stopped = True
         self._timer.cancel()
         self._pins.close()
 
@@ -224,7 +226,8 @@ class OwnButton:
 
     def _wake(self) -> None:
         self._timer.cancel()
-        self._timer = self._loop.call_soon(self._turn)
+        if not self._stopped:  # an edge may be on its way from the library's thread
+            self._timer = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         now_ms = _now_ms()
