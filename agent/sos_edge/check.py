@@ -26,6 +26,8 @@ def folder(path: Path, program: str, needed: int, why: str) -> Iterator[str]:
         yield f"{existing}: is no folder; move it away, or name another one in the site file"
     elif read_only:
         yield f"{existing}: its file system is read-only; look what dmesg says of the disk, then remount or replace it"
+    elif not os.access(existing, os.W_OK | os.X_OK) and existing != path:
+        yield f"{path}: this user may not make it; run: sudo install -d -o <user of the {program}> {path}"
     elif not os.access(existing, os.W_OK | os.X_OK):
         yield f"{existing}: this user may not write there; run: sudo chown <user of the {program}> {existing}"
     else:

@@ -59,6 +59,18 @@ def test_a_read_only_disk_is_no_matter_of_owners(tmp_path: Path, monkeypatch: py
     assert "read-only" in line and "chown" not in line
 
 
+def test_nobody_is_told_to_give_a_folder_of_the_system_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first start there is no data folder: the line said to chown the nearest there is, /var/lib."""
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: real(path, mode) and not mode & os.W_OK)
+    data = tmp_path / "safezone" / "merlin"
+    (line,) = check.folder(data, "agent", 1, "")
+    assert line == f"{data}: this user may not make it; run: sudo install -d -o <user of the agent> {data}"
+    data.mkdir(parents=True)
+    (line,) = check.folder(data, "agent", 1, "")
+    assert line == f"{data}: this user may not write there; run: sudo chown <user of the agent> {data}"
+
+
 def test_a_database_that_nobody_can_look_into_is_not_called_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
