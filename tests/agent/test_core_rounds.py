@@ -140,6 +140,39 @@ def test_what_the_disk_lost_is_told_of_poles_that_have_nothing_newer() -> None:
     assert told(lines) == {} and answers.poles_without() == ()
 
 
+def test_an_older_press_that_the_pole_still_had_hides_no_newer_one_that_the_disk_lost() -> None:
+    """The lamp's press was received, the one before it was not, then the agent's disk was lost: as soon as the pole
+    had offered the older one, its lamp was told nothing of the newer one, nor beacon and sounder of its end."""
+    answers, _, lines, _ = parts(row(press(2)))
+    answers.adrift(press(3), "accepted")
+    assert told(lines) == {(3, False): "accepted"} and lines.poles["p1"].lamp == ("aa", 1, 3)
+    assert answers.poles_without() == ("p1",)
+    answers.opened("p1")
+    assert told(lines) == {(3, False): "accepted"}
+    answers.say(press(2), "received")
+    told(lines)
+    answers.opened("p1")
+    assert told(lines) == {(2, False): "received", (3, False): "accepted"}, "a silent one may be the newer one"
+    for other in (press(1), press(2), press(4, incarnation="bb")):
+        answers.adrift(other, "closed")
+        assert told(lines) == {}, "it is over, or of another board of which nobody knows when it was"
+    answers.stored(row(press(4)), new=True)
+    assert answers.poles_without() == () and lines.poles["p1"].lamp == ("aa", 1, 4)
+    answers.adrift(press(3), "closed")
+    told(lines)
+    answers.opened("p1")
+    assert told(lines) == {}
+
+
+def test_a_backlog_older_than_what_is_adrift_does_not_end_it() -> None:
+    answers, _, lines, _ = parts()
+    answers.adrift(press(3), "accepted")
+    answers.stored(row(press(2)), new=True)
+    assert answers.poles_without() == ("p1",)
+    answers.adrift(press(3), "dispatched")
+    assert told(lines) == {(2, True): "held", (3, False): "dispatched"}
+
+
 def test_a_pole_of_no_line_is_told_nothing() -> None:
     answers, _, _, shared = parts()
     answers.say(press(1, pole="p9"), "received")

@@ -40,7 +40,7 @@ class Answers:
         self._context = context
         self._lines = lines
         self._newest = {row.id.pole: (row.id, row.stage) for row in newest}
-        self._adrift: dict[str, tuple[Identity, str]] = {}  # as the station tells them; of poles that lack the above
+        self._adrift: dict[str, tuple[Identity, str]] = {}  # newer than the above, as the station tells them
         self._clashes: dict[Identity, int] = {}  # identity (clash 0) -> which of its contents the pole holds
 
     def stored(self, row: AlarmRow, *, new: bool) -> None:
@@ -54,6 +54,8 @@ class Answers:
         # A silent press never has the lamp: one that came later must not hide how far the open call is.
         if new and row.kind == "press" and _is_newer(row.id, self._newest):
             self._newest[row.id.pole] = (row.id, row.stage)
+            if row.id.pole in self._adrift and not self._is_adrift(self._adrift[row.id.pole][0]):
+                del self._adrift[row.id.pole]
         self.say(row.id, row.stage)
 
     def say(self, identity: Identity, stage: str) -> None:
@@ -64,34 +66,41 @@ class Answers:
             self._newest[identity.pole] = (identity, stage)
         if identity.clash == self._clashes.get(_plain(identity), 0) and identity.pole in self._lines.poles:
             press = (identity.incarnation, identity.boot, identity.press)
-            shown = known if known is not None else self._adrift.get(identity.pole, (None, ""))[0]
-            self._lines.tell(identity.pole, press, stage, lamp=shown == identity)
+            adrift, _ = self._adrift.get(identity.pole, (None, ""))
+            self._lines.tell(identity.pole, press, stage, lamp=identity in (known, adrift))
 
     def adrift(self, identity: Identity, stage: str) -> None:
-        """That stage is told of an alarm which the outbox lacks: the disk that held it is lost, and the lamp may show
-        it still. What the station has committed is true all the same; but of poles that pressed since, it is over."""
+        """That stage is told of an alarm which the outbox lacks: the disk that held it is lost, or another one is in
+        its place, and the lamp may show it still. What the station has committed is true all the same; but of poles
+        that pressed since, it is over."""
         pole = identity.pole
-        if pole in self._newest or self._adrift.get(pole) == (identity, stage):
+        if not self._is_adrift(identity) or self._adrift.get(pole) == (identity, stage):
             return
         if _is_newer(identity, self._adrift) or self._adrift[pole][0] == identity:
             self._adrift[pole] = (identity, stage)
         self.say(identity, stage)
 
     def poles_without(self) -> tuple[str, ...]:
-        """Poles of which the outbox holds no press: what their lamps show is known to the station only."""
-        return tuple(pole for pole in self._lines.poles if pole not in self._newest)
+        """Poles of which the outbox does not hold the newest press: what their lamps show is known to the station."""
+        return tuple(pole for pole in self._lines.poles if pole not in self._newest or pole in self._adrift)
 
     def opened(self, pole: str) -> None:
         """A session began: the pole offers what it has not released; its lamp may belong to a press that it has."""
-        known = self._newest.get(pole) or self._adrift.get(pole)
-        if known is not None and rank(known[1]) >= rank(RECEIVED):
-            self.say(*known)
+        for known in (self._newest.get(pole), self._adrift.get(pole)):
+            if known is not None and rank(known[1]) >= rank(RECEIVED):
+                self.say(*known)
+
+    def _is_adrift(self, identity: Identity) -> bool:
+        """Whether that press, which the outbox lacks, is newer than what it holds of that pole; of another board of it
+        nobody can tell."""
+        known, _ = self._newest.get(identity.pole, (None, ""))
+        return known is None or (known.incarnation == identity.incarnation and _is_newer(identity, self._newest))
 
 
 class ProgressSync:
     """Asks for the stages of all open alarms, page by page, at each birth and every 30 s; after a start, and when the
     inbox is another one, for all receipted alarms, so that the station is offered what it lacks. With the first page it
-    asks for the lamps of poles of which the outbox knows nothing."""
+    asks for the lamps of poles of which the outbox lacks the newest press."""
 
     def __init__(self, context: Context, courier: Courier, answers: Answers) -> None:
         self._context = context
