@@ -71,6 +71,21 @@ def test_a_notice_is_receipted_after_its_commit_and_counted_once() -> None:
     assert world.faults()["merlin", "merlin-1", "tamper"].count == 5
 
 
+def test_another_notice_under_a_number_that_was_used_is_not_taken_for_a_repeat() -> None:
+    """The image of an agent's disk, put onto a new one, gives its numbers once more: until they had passed the last
+    one of before, weeks later, every notice was receipted and thrown away."""
+    world = World()
+    world.send("notice", notice(7, "pole_restarted", value=1))
+    world.send("notice", notice(8, "press_detail", detail=Detail(id=alarm(1).id, held_ms=400)))
+    world.send("notice", notice(7, "tamper"))
+    world.send("notice", notice(8, "press_detail", detail=Detail(id=alarm(2).id, held_ms=900)))
+    world.send("notice", notice(7, "tamper"))
+    assert _open(world) == {("merlin", "merlin-1", "tamper")}
+    assert world.faults()["merlin", "merlin-1", "tamper"].count == 1
+    world.send("alarm", alarm(2))
+    assert [one.held_ms for one in world.alarms()] == [900]
+
+
 def test_a_repeated_fault_is_one_fault_counted() -> None:
     world = World()
     for number in range(3):

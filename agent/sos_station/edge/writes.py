@@ -120,15 +120,13 @@ def _press(identity: Identity) -> tuple[str, str, int, int]:
 def _store_notice(connection: sqlite3.Connection, effect: StoreNotice) -> Done:
     notice, at = effect.notice, effect.received
     key = (effect.point, notice.outbox, notice.number)
-    added = connection.execute(
-        "INSERT OR IGNORE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *key, notice.pole, notice.kind, notice.on, notice.value, notice.merged,
-            notice.wall_ms, notice.clock, at.wall_ms,
-        ),
-    )  # fmt: skip
-    if added.rowcount == 0:
+    # An outbox that was brought back from a copy of its disk counts on from there: the same number, another notice.
+    said = (notice.pole, notice.kind, notice.on, notice.value, notice.merged)
+    query = "SELECT pole, kind, opened, value, merged FROM notice WHERE point = ? AND outbox = ? AND number = ?"
+    if connection.execute(query, key).fetchone() == said and notice.detail is None:
         return Done(new=False)
+    values = (*key, *said, notice.wall_ms, notice.clock, at.wall_ms)
+    connection.execute("INSERT OR REPLACE INTO notice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     fault, does = faults.meaning(notice.kind, notice.on)
     wall_ms = notice.wall_ms if notice.clock != "unset" and notice.wall_ms > 0 else at.wall_ms
     place = (effect.point, notice.pole, fault)
