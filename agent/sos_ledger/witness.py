@@ -55,7 +55,9 @@ def contradicted(of: Sequence[Claim], chains: Sequence[Chain]) -> Iterator[Findi
             words = f"a copy was put in place of the ledger: it had a record {claim.number} that {seen} remembers"
             yield Finding(WITNESS, chain.where, renamed, words)
         elif claim.number > chain.last:
+            # Of two machines no two copies are of one moment, and a busy point goes on in between.
             words = f"is missing with all that followed {chain.last}, the last: {seen} remembers it"
+            words += "; if this copy was taken before that one, take it anew"
             yield Finding(WITNESS, chain.where, claim.number, words)
         elif record is not None:
             words = f"is not the one that {seen} remembers: it, or one before it, was changed and all hashes made anew"

@@ -247,6 +247,8 @@ def test_an_agent_whose_end_was_cut_off_is_remembered_by_the_station(town: Town)
     assert words(town.agent) == [], "alone it cannot be seen"
     assert [line.split(":")[0].split()[0] for line in town.words()] == ["witness"]
     assert "the last: record" in town.words()[0] and str(town.station) in town.words()[0]
+    # A copy that was taken before the other is no different; nobody is to be accused of that.
+    assert town.words()[0].endswith("; if this copy was taken before that one, take it anew")
 
 
 def test_an_alarm_that_tells_another_press_than_its_agent_is_named(town: Town) -> None:
