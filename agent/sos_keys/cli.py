@@ -96,7 +96,7 @@ def rotate(kind: KindArgument, name: NameArgument, out: OutOption = _OUT, days: 
         from sos_keys import bundles
 
         holder = bundles.find(authority, kind, name)
-        before = bundles.current(out, authority, holder)
+        before = bundles.certificate(out, authority, holder)
         if before is None:
             raise UserError(f"{bundles.folder_of(out, holder)}: not whole; move it away and run 'safezone site keys'")
         bundles.renew(out, authority, holder, now + timedelta(days=days))

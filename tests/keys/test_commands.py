@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import stat
@@ -13,8 +14,9 @@ from tests.keys.town import BROKER, POINT, STATION, TERMINAL, Town, complaint, s
 from safezone.cli import main
 from sos_contract.site import read_keys
 from sos_contract.who import Who
-from sos_edge import clock
+from sos_edge import clock, files
 from sos_edge.lock import FolderLock
+from sos_keys import bundles
 from sos_keys.authority import Authority
 from sos_keys.bundles import welcome
 
@@ -344,3 +346,25 @@ def test_an_officer_is_told_of_a_key_that_others_may_read(town: Town, capsys: py
     said = capsys.readouterr().err.splitlines()
     assert said[0].endswith(f"key.pem: others may read this key (mode 0644); run: chmod 600 {said[0].split(': ')[0]}")
     assert "nothing listens" in said[1]
+
+
+@pytest.mark.parametrize("holder", [POINT, TERMINAL, BROKER], ids=str)
+def test_a_rotation_that_was_cut_off_is_taken_up_by_the_same_command(
+    town: Town, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, holder: Who
+) -> None:
+    """Between key and certificate: 'status' said to rotate, and 'rotate' to move the folder away, which for a terminal
+    brought nothing back."""
+
+    def cut(path: Path, data: bytes) -> None:
+        if path.name == "cert.pem":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        files.replace(path, data)
+
+    words = ("site", "keys", "rotate", holder.kind, holder.name, "--out", town.out)
+    with monkeypatch.context() as patched:
+        patched.setattr(bundles, "replace", cut)
+        assert "cert.pem: No space left on device" in complaint(capsys, *words)
+    assert (holder.common_name, "broken") in conditions(town, capsys)[1]
+    safezone(*words)
+    safezone("site", "keys", "revoke", holder.kind, holder.name, "--old", "--out", town.out)
+    assert conditions(town, capsys) == (0, good(town))
