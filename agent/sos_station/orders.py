@@ -92,7 +92,11 @@ async def order(terminal: Terminal, request: DeskRequest) -> CommandView:
     end_s = asyncio.get_running_loop().time() + OUTCOME_S
     while not asked.outcome and asyncio.get_running_loop().time() < end_s:
         await asyncio.sleep(ASK_AGAIN_S)
-        asked = good(await terminal.ask(after)).commands[0]
+        try:
+            answer = await terminal.ask(after)
+        except SafezoneError:
+            continue  # a broker or the station is started anew: the command goes on meanwhile
+        asked = good(answer).commands[0]
     return asked
 
 

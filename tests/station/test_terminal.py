@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from sos_contract import topics
 from sos_contract.errors import SafezoneError
-from sos_contract.payloads import DeskAnswer, DeskRequest, State, decode, encode
+from sos_contract.payloads import CommandView, DeskAnswer, DeskRequest, State, decode, encode
 from sos_edge import mqtt
-from sos_station import terminal
+from sos_station import orders, terminal
 
 OFF, LATE, GONE = "mqtt://off", "mqtt://late", "mqtt://gone"
 
@@ -73,3 +74,36 @@ def test_a_station_that_no_broker_has_is_called_off(monkeypatch: pytest.MonkeyPa
     for brokers in ((OFF,), (OFF, GONE)):
         with pytest.raises(SafezoneError, match="is off as far as its brokers know"):
             ask(monkeypatch, *brokers)
+
+
+class Answers:
+    """A terminal that gets these answers, one after the other; an empty one: nobody answers."""
+
+    def __init__(self, *outcomes: str | None) -> None:
+        self._outcomes = list(outcomes)
+
+    async def ask(self, _request: DeskRequest) -> DeskAnswer:
+        outcome = self._outcomes.pop(0)
+        if outcome is None:
+            raise SafezoneError("no broker can be reached")
+        view = CommandView(
+            id="c1", pole="gate-1", point="gate", command="open_repl", officer="malee", terminal="t",
+            asked_wall_ms=0, outcome=outcome,
+        )  # fmt: skip
+        return DeskAnswer(number="1", commands=(view,))
+
+
+def ordered(monkeypatch: pytest.MonkeyPatch, *outcomes: str | None) -> str:
+    monkeypatch.setattr(orders, "ASK_AGAIN_S", 0.01)
+    answers = cast("terminal.Terminal", Answers(*outcomes))
+    request = DeskRequest(number="", officer="malee", action="command", pole="gate-1", command="open_repl")
+    return asyncio.run(orders.order(answers, request)).outcome
+
+
+def test_a_broker_that_goes_while_a_command_is_carried_out_hides_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The officer was told that no broker can be reached, of a pole that had just been stopped, or had another key."""
+    assert ordered(monkeypatch, "", None, None, "", "done") == "done"
+    monkeypatch.setattr(orders, "OUTCOME_S", 0.05)
+    assert ordered(monkeypatch, "", *[None] * 50) == "", "and there is an end to it"
+    with pytest.raises(SafezoneError, match="no broker"):
+        ordered(monkeypatch, None)  # which was never asked for
