@@ -44,7 +44,7 @@ class StoreTwin:
             if row.kind != "press":
                 continue
             other = known is None or known.id.incarnation != row.id.incarnation
-            if other or (known is not None and (row.id.boot, row.id.press) > (known.id.boot, known.id.press)):
+            if other or (known is not None and (row.id.boot, row.id.press) >= (known.id.boot, known.id.press)):
                 newest[row.id.pole] = self._joined(row)
         boots = [
             events.BootRow(b.pole, b.incarnation, b.boot, b.timebase, b.zero_ms, *self._wall(b.timebase, b.zero_ms))

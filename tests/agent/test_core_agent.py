@@ -161,6 +161,28 @@ def test_other_content_under_one_identity_is_an_alarm_of_its_own() -> None:
     assert stages_told(world) == ["held", "received"]
 
 
+def test_after_a_restart_the_stage_of_one_content_is_not_told_of_the_other() -> None:
+    """The lamp's newest press was taken for the first of both: a pole that held the second heard *closed*, let go of
+    it and fell idle, although the station had nothing of it."""
+    world = ready(World())
+    press = world.press()
+    world.until(lambda: world.stage(press) == "received")
+    world.station.up = False
+    pole = world.poles["p1"]
+    pole.journal[1, 1] = said = messages.Press("press", 0xC0FFEE, 1, 1, press_at(world, press) + 5)
+    pole.stages.clear()
+    pole.link.send(LIVE, said.pack())
+    world.wake_poles()
+    world.until(lambda: len(world.store.alarms) == 2, 1_000)
+    world.crash()
+    world.run(1_000)
+    pole.told.clear()
+    world.start()
+    world.run(5_000)
+    assert set(stages_told(world)) == {"held"}
+    assert pole.journal
+
+
 def test_receipts_forged_doubled_or_kept_change_nothing() -> None:
     world = ready(World())
     world.station.mute_receipts = True

@@ -148,6 +148,7 @@ def test_notices_have_a_bound_and_alarms_pass_it(bench: Bench, monkeypatch: pyte
 def test_a_restart_finds_everything(bench: Bench, tmp_path: Path) -> None:
     for number, pole in ((1, "merlin-1"), (7, "merlin-1"), (3, "merlin-1"), (1, "other-1")):
         bench.do(press(number, pole=pole), events.Stored)
+    clash = bench.do(press(1, pole="other-1", at_ms=6000), events.Stored).row
     bench.outbox.carry_out(effects.StoreTimebase("boot-a", 1_000_000, "synced"))
     for boot in range(1, tables.BOOTS_A_POLE + 3):
         bench.outbox.carry_out(effects.StoreBoot("merlin-1", "00000000000000aa", boot, "boot-a", boot * 10))
@@ -156,11 +157,12 @@ def test_a_restart_finds_everything(bench: Bench, tmp_path: Path) -> None:
     assert bench.outbox.close()
     after = Bench(tmp_path).outbox.contents
     assert after.outbox == before.outbox != ""
-    assert (after.waiting_alarms, after.damaged) == (3, "")
+    assert (after.waiting_alarms, after.damaged) == (4, "")
     # The lamp belongs to the newest press, though an older one was committed after it.
     assert [(row.id.pole, row.id.press, row.stage) for row in after.newest] == [
         ("merlin-1", 7, "received"), ("other-1", 1, "held"),
     ]  # fmt: skip
+    assert after.newest[1].id == clash.id, "of one press the content that came last"
     assert len(after.boots) == tables.BOOTS_A_POLE
     assert after.boots[-1] == events.BootRow("merlin-1", "00000000000000aa", 66, "boot-a", 660, 1_000_660, "synced")
 

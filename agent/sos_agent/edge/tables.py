@@ -348,6 +348,7 @@ def _newest(db: sqlite3.Connection) -> Iterable[events.AlarmRow]:
     with_lamp = "SELECT max(row) FROM alarm WHERE kind = 'press' GROUP BY pole"
     last = db.execute(f"SELECT pole, incarnation FROM alarm WHERE row IN ({with_lamp})")
     of_these = "WHERE a.pole = ? AND a.incarnation = ? AND a.kind = 'press'"
-    query = _ALARM + of_these + " ORDER BY a.boot DESC, a.press DESC, a.clash LIMIT 1"
+    # Of several contents of that press the last one: of the first the pole may have let go long ago.
+    query = _ALARM + of_these + " ORDER BY a.boot DESC, a.press DESC, a.clash DESC LIMIT 1"
     for key in last.fetchall():
         yield _alarm_row(db.execute(query, key).fetchone())
