@@ -290,7 +290,13 @@ def _act(
             number="", officer=who, action=action, alarm=str(alarm.number), seen=alarm.newest, seen_stage=seen,
             run=shown.run, disposition=disposition, note=note,
         )  # fmt: skip
-        return good(await terminal.ask(request))
+        try:
+            answer = await terminal.ask(request)
+        except SafezoneError as error:
+            # The station may have done it: who only tries again without a number would take another call as well.
+            look = f"{action} of alarm {alarm.number} may be done: see 'safezone alarms show {alarm.number}'"
+            raise SafezoneError(f"{error}; {look}") from None
+        return good(answer)
 
     answer = with_terminal(site, broker, work)
     if as_json:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 import pytest
+from tests.station.test_screen import alarm
 
+from safezone.cli import main
 from sos_contract import topics
 from sos_contract.errors import SafezoneError
 from sos_contract.payloads import CommandView, DeskAnswer, DeskRequest, State, decode, encode
 from sos_edge import mqtt
-from sos_station import orders, terminal
+from sos_station import cli, orders, terminal
 
 OFF, LATE, GONE = "mqtt://off", "mqtt://late", "mqtt://gone"
 
@@ -107,3 +109,27 @@ def test_a_broker_that_goes_while_a_command_is_carried_out_hides_no_outcome(monk
     assert ordered(monkeypatch, "", *[None] * 50) == "", "and there is an end to it"
     with pytest.raises(SafezoneError, match="no broker"):
         ordered(monkeypatch, None)  # which was never asked for
+
+
+def test_an_officer_whose_answer_is_lost_is_told_which_call_may_be_theirs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tried again without a number, 'accept' took the next call, and nobody knew of the first, whose lamp said
+    *accepted*."""
+
+    class Mute:
+        async def ask(self, request: DeskRequest) -> DeskAnswer:
+            if request.action == "accept":
+                raise SafezoneError("the station 'town' does not answer within 5 s")
+            return DeskAnswer(number="1", alarms=(alarm(12),))
+
+    def with_mute(
+        _site: str, _brokers: object, work: Callable[[Mute], Coroutine[None, None, DeskAnswer]]
+    ) -> DeskAnswer:
+        return asyncio.run(work(Mute()))
+
+    monkeypatch.setattr(cli, "with_terminal", with_mute)
+    for number in ([], ["12"]):
+        assert main(["alarms", "accept", *number, "--officer", "malee"]) == 1
+        said = capsys.readouterr().err
+        assert "does not answer within 5 s; accept of alarm 12 may be done: see 'safezone alarms show 12'\n" in said
