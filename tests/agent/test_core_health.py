@@ -61,6 +61,22 @@ def test_a_status_is_told_field_by_field() -> None:
     )  # fmt: skip
 
 
+def test_a_pole_that_starts_does_not_end_a_fault_before_it_has_looked() -> None:
+    """An opened pole that lost its power for a moment said nothing of its enclosure in its first second: the tamper was
+    recorded as over, and as begun anew."""
+    shared = Context(config(), Started(bytes(32), "linux", Contents("aa", 0, 0)), 5_000)
+    shared.connection = "s.1"
+    uptime, notices = Uptime(shared, ()), Notices(shared, Contents("aa", 0, 0))
+    part = HealthReport(shared, uptime, Lines(shared, uptime), notices)
+    notices.add("p1", "tamper", on=True)
+    part.beat("p1", STATUS.pack())
+    assert told(part, shared, 6_000)[0].poles[0].faults == ("tamper",)
+    part.beat("p1", Status("in_service").pack())
+    assert told(part, shared, 8_000)[0].poles[0].faults == ("tamper",)
+    notices.add("p1", "tamper", on=False)
+    assert told(part, shared, 10_000)[0].poles[0].faults == (), "told at once, should the notice be late"
+
+
 def test_what_is_no_status_is_counted_and_tells_nothing() -> None:
     part, shared = report()
     assert not part.beat("p1", b"\xff") and shared.counts["status_unknown"] == 1

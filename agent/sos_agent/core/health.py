@@ -93,6 +93,7 @@ class HealthReport:
         now = self._context.now_ms
         if now >= self._summary_ms:
             self._summarize(service, waiting)
+        self.changed, self._notices.changed = self.changed or self._notices.changed, False
         connection = self._context.connection
         if not connection or not known:
             self.changed = True
@@ -139,7 +140,10 @@ class HealthReport:
         status = self._status.get(pole)
         if status is None:
             return PoleHealth(pole=pole, link=end.up, supervised=end.config.supervised)
-        faults = tuple(name for bit, name in enumerate(messages.FAULTS) if status.faults >> bit & 1)
+        # A fault has ended when that was noted, too: a pole that was just started has not looked for all of them yet.
+        noted = self._notices.open_faults
+        mask = status.faults
+        faults = tuple(name for bit, name in enumerate(messages.FAULTS) if mask >> bit & 1 or (pole, name) in noted)
         return PoleHealth(
             pole=pole,
             link=end.up,

@@ -38,6 +38,7 @@ class Notices:
         self._context = context
         self.waiting = contents.waiting_notices
         self.open_faults = set(contents.open_faults)
+        self.changed = False  # since whoever shows them looked last
         self._lane: Lane[NoticeRow] = Lane(lambda row: row.pole)
         self._unstored: dict[tuple[str, str, bool, str], StoreNotice] = {}
         self._retry_ms: int | None = None
@@ -65,6 +66,7 @@ class Notices:
         timebase, at_ms = at or (self._context.timebase, self._context.now_ms)
         if kind not in _PASSING:
             (self.open_faults.add if on else self.open_faults.discard)((pole, kind))
+            self.changed = True
         self._differs_since.pop((pole, kind), None)
         merge = detail is None and self.waiting >= MERGE_ABOVE
         effect = StoreNotice(pole, kind, on, value, timebase, at_ms, detail, merge)
