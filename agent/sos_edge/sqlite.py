@@ -184,12 +184,17 @@ def _damaged(error: Exception) -> bool:
 
 
 def _full(folder: Path) -> bool:
-    """Whether SQLite lacks the room to open a database; its own words for that may be "disk I/O error"."""
+    """Whether SQLite lacks the room to open a database, or for its WAL's index; it may call that "disk I/O error"."""
     try:
         room = os.statvfs(folder)
     except OSError:
         return False
     return room.f_bavail * room.f_frsize < ROOM_TO_OPEN_BYTES
+
+
+def _lacks_room(connection: sqlite3.Connection) -> bool:
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    return bool(path) and _full(Path(path).parent)
 
 
 def _words(error: Exception) -> str:
@@ -207,7 +212,7 @@ class Job:
 
 
 class Commits:
-    """Groups of jobs, a commit each. ``commits`` and ``jobs`` count what was done.
+    """Groups of jobs, a commit each; ``commits`` counts them.
 
     ``begin`` begins a transaction. ``gone`` says, after a commit, in words, that the file is no longer where a restart
     would look for it. ``make_room`` is asked when the disk is full: True means that some room was made and vital jobs
@@ -229,7 +234,6 @@ class Commits:
         self._make_room = make_room
         self._tight = tight
         self.commits = 0
-        self.jobs = 0
 
     def carry_out(self, group: list[Job]) -> None:
         """Commit what can be of ``group``; afterwards each job has its result."""
@@ -262,12 +266,12 @@ class Commits:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             code = _code(error)
-            return Failure(str(error), full=code == SQLITE_FULL, broken=code in (SQLITE_CORRUPT, SQLITE_NOTADB))
+            full = code == SQLITE_FULL or (code == SQLITE_IOERR and _lacks_room(connection))
+            return Failure(str(error), full=full, broken=code in (SQLITE_CORRUPT, SQLITE_NOTADB))
         gone = self._gone()
         if gone:
             return Failure(gone, broken=True)
         self.commits += 1
-        self.jobs += len(jobs)
         return None
 
     def _run_one(self, job: Job) -> None:
@@ -333,11 +337,6 @@ class Writer:
     def commits(self) -> int:
         """Commits so far."""
         return self._commits.commits
-
-    @property
-    def jobs(self) -> int:
-        """Jobs in them."""
-        return self._commits.jobs
 
     def waiting(self) -> int:
         """Jobs that wait for a commit that has not begun."""

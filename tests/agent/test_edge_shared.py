@@ -133,6 +133,41 @@ def test_a_disk_that_hangs_in_a_checkpoint_is_seen(tmp_path: Path, monkeypatch: 
     assert writer.close()
 
 
+class _NoRoomForItsIndex(sqlite3.Connection):
+    short = True
+
+    def execute(self, sql: str, *more: Any) -> sqlite3.Cursor:
+        if sql == "COMMIT" and self.short:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = 4874  # SQLITE_IOERR_SHMSIZE
+            raise error
+        return super().execute(sql, *more)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_full_disk_that_sqlite_calls_an_error_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """Where the write-ahead log's index found no room, alarms were refused, and their reserve was not touched."""
+
+    def make_room() -> bool:
+        connection.short = False
+        return True
+
+    path = tmp_path / "t.db"
+    open_database(path, SCHEMA).connection.close()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=_NoRoomForItsIndex)
+    monkeypatch.setattr(sqlite, "_full", lambda folder: full and folder == tmp_path)
+    calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+    writer = Writer(sqlite.Database(path, connection), calls.put, make_room=make_room)
+    results: list[object] = []
+    writer.submit(lambda db: db.execute("INSERT INTO t VALUES (1)").rowcount, results.append)
+    calls.get(timeout=30)()
+    assert results == [1 if full else Failure("disk I/O error")]
+    connection.short = False
+    assert writer.close()
+
+
 def eventually(true: Callable[[], bool]) -> bool:
     for _ in range(1_000):
         if true():
