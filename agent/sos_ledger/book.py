@@ -22,11 +22,18 @@ class Book:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._connection = connection
-        self.chain = Chain(str(path), [record_of(row) for row in self.rows(RECORDS)])
+        self.chain = Chain(str(path), [record_of(row) for row in self.numbered(RECORDS)])
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What the database holds at the moment at which it was opened."""
         return self._connection.execute(query, values).fetchall()
+
+    def numbered(self, query: str) -> list[tuple[Any, ...]]:
+        """As ``rows``, of a table with a number in each; raises UserError where another was put in its place."""
+        found = self.rows(query)
+        if not all(isinstance(row[0], int) for row in found):
+            raise UserError(f"{self.path}: cannot be read: a table in it has no numbers, as our programs would make it")
+        return found
 
 
 RECORDS = "SELECT number, wall_ms, kind, body, digest, previous, hash FROM ledger ORDER BY number"

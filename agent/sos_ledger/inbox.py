@@ -95,7 +95,7 @@ class Inbox:
 
     def _alarm_findings(self) -> Iterator[Finding]:
         older, seen = self.older()[0], set()
-        for number, *values in self._book.rows(_ALARM):
+        for number, *values in self._book.numbered(_ALARM):
             seen.add(number)
             told = self.alarms.get(number)
             if (told is None or not told.fixed) and number > older:
@@ -130,7 +130,7 @@ class Inbox:
 
     def _fault_findings(self) -> Iterator[Finding]:
         older, seen = self.older()[1], set()
-        for number, *values in self._book.rows(_FAULTS):
+        for number, *values in self._book.numbered(_FAULTS):
             seen.add(number)
             row, told = tuple(values), self._faults.get(number)
             if told is None and number > older:

@@ -63,7 +63,7 @@ class Outbox:
     def findings(self) -> Iterator[Finding]:
         """Where the table and the records disagree."""
         seen = set()
-        for row, *identity, kind, at_ms, repeats, timebase, pressed_ms, stage, receipted, record in self._book.rows(
+        for row, *identity, kind, at_ms, repeats, timebase, pressed_ms, stage, receipted, record in self._book.numbered(
             _ROWS
         ):
             seen.add(row)

@@ -126,3 +126,18 @@ def test_a_key_that_came_over_the_wire_is_found_in_the_agents_folder(tmp_path: P
     assert _keys(path, None, {tmp_path}) == {"merlin-1": [old, new]}
     assert _keys(path, [path, path], set()) == {"merlin-1": [old, old]}
     assert _keys(tmp_path / "none", None, {tmp_path}) == {}
+
+
+@pytest.mark.parametrize(("table", "number"), [("ledger", "number"), ("alarm", "number"), ("fault", "id")])
+def test_a_table_in_another_s_place_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str, number: str
+) -> None:
+    """One whose numbers were none ended 'verify' in a traceback: nothing was said of what else had been changed."""
+    lived_station(tmp_path)
+    disk = sqlite3.connect(tmp_path / "inbox.sqlite", isolation_level=None)
+    disk.executescript(f"CREATE TABLE other AS SELECT * FROM {table}; DROP TABLE {table};")
+    disk.executescript(f"ALTER TABLE other RENAME TO {table}; UPDATE {table} SET {number} = 'x' WHERE rowid = 1;")
+    disk.close()
+    code, told = _run(capsys, "verify", "--data", tmp_path)
+    assert code == 2 and told.count("\n") == 1
+    assert "inbox.sqlite: cannot be read: a table in it has no numbers, as our programs would make it" in told
