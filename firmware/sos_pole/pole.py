@@ -180,15 +180,17 @@ class Pole:
             self._alarm.show(entry, entry.durable, self._in_service(), now)
 
     def _fault(self, source: int, kind: str, on: int) -> None:
-        """A fault of one button's loop began or ended; ``value`` of its notice is the button's number from 0."""
+        """A fault of one button's loop began or ended; ``value`` of its notice: which one has it, from 0."""
         bit = 1 << FAULTS.index(kind)
         if (self._faults[source] & bit != 0) == (on != 0):
             return
         self._faults[source] ^= bit
-        self._notices.add(kind, self.uptime_ms, source, on)
         others = 0
         for mask in self._faults:
             others |= mask
+        if others & bit and not on:
+            source, on = 1 - source, 1  # the other button has it still: no end yet
+        self._notices.add(kind, self.uptime_ms, source, on)
         self._set_fault(bit, others & bit != 0)
 
     def _set_fault(self, bit: int, on: bool) -> None:
