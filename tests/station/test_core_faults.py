@@ -93,6 +93,16 @@ def test_a_repeated_fault_is_one_fault_counted() -> None:
     assert world.faults()["merlin", "merlin-1", "chatter"].count == 3
 
 
+def test_a_fault_was_not_good_after_it_began() -> None:
+    """A notice that was overtaken by a health from before the pole's next beat: last good, said the record, was a
+    moment after the fault."""
+    world = World()
+    world.send("health", health())
+    world.send("notice", notice(1, "tamper", wall_ms=WALL_MS - 250))
+    fault = world.faults()["merlin", "merlin-1", "tamper"]
+    assert (fault.since_wall_ms, fault.last_good_wall_ms) == (WALL_MS - 250, WALL_MS - 250)
+
+
 def test_what_only_happens_is_recorded_as_ended() -> None:
     world = World()
     world.send("notice", notice(1, "pole_restarted", value=2))

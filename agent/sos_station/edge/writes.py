@@ -130,7 +130,8 @@ def _store_notice(connection: sqlite3.Connection, effect: StoreNotice) -> Done:
     fault, does = faults.meaning(notice.kind, notice.on)
     wall_ms = notice.wall_ms if notice.clock != "unset" and notice.wall_ms > 0 else at.wall_ms
     place = (effect.point, notice.pole, fault)
-    found = _Fault(place, wall_ms, effect.last_good_wall_ms, at.wall_ms, notice.value, 1 + notice.merged)
+    good_ms = min(effect.last_good_wall_ms, wall_ms)  # health may have come between the fault and the word of it
+    found = _Fault(place, wall_ms, good_ms, at.wall_ms, notice.value, 1 + notice.merged)
     if does == faults.DETAIL and notice.detail is not None:
         connection.execute(
             "INSERT OR REPLACE INTO detail VALUES (?, ?, ?, ?, ?)", (*_press(notice.detail.id), notice.detail.held_ms)
