@@ -20,6 +20,7 @@ from sos_sim.fingers import press
 from sos_sim.ground import ZoneGround
 from sos_sim.officers import Desk
 from sos_sim.scenario import START_S, Planned, Scenario, Touch, site_of, town_of
+from sos_sim.technician import Technician
 from sos_sim.trace import Row, Trace
 from sos_sim.world.zone import Zone
 
@@ -75,6 +76,8 @@ class Run:
         self._listen()
         self.checkers = Checkers(self.trace, town, ZoneGround(self.zone, town)) if checkers else None
         self.desk = Desk(self.zone, self.zone.rng("officers"))
+        if scenario.swarm:  # drawn from a seed; what somebody wrote has in it what it says
+            self.technician = Technician(self.zone, self.zone.rng("technician"))
         self.field = Field(self.zone, town, self.desk)
         self.touches = 0
         self.mistake: Finding | None = None

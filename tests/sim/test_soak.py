@@ -9,9 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 from safezone.cli import main
+from sos_agent.core.effects import StoreKeys
 from sos_sim.bugs import BUGS
 from sos_sim.campaign import Summary
-from sos_sim.play import Result
+from sos_sim.draw import draw
+from sos_sim.play import Result, Run
+from sos_station.core.effects import SettleCommand
 
 QUICK = 'hours = 0.01\nseed = 3\n[[press]]\npole = "merlin-1"\nat_s = 20\n'
 
@@ -77,3 +80,12 @@ def test_bugs_are_named_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.split("\n") == [*BUGS, ""]
     assert main(["soak", "--list-bugs", "--json"]) == 0
     assert [json.loads(line)["bug"] for line in capsys.readouterr().out.splitlines()] == list(BUGS)
+
+
+def test_a_technician_whose_orders_change_nothing_is_answered_and_no_key_is_changed() -> None:
+    run = Run(draw(3, 0.1))
+    assert not run.play().findings
+    assert run.technician.done and run.technician.refused, "an order was carried out, and one was refused"
+    assert run.zone.agents["merlin"].effects[StoreKeys] and run.zone.station.effects[SettleCommand]
+    for pole in run.zone.poles.values():
+        assert pole.pole is not None and list(pole.pole.link.keys) == [pole.spec.key]

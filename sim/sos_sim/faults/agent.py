@@ -17,6 +17,10 @@ _AT_STARTS = (
     "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "Log", "StoreBoot",
     "StoreTimebase", "FetchReceipted",
 )  # fmt: skip
+# These come seldom: the crash is at the first.
+_SELDOM = (
+    "ClosePort", "Disconnect", "MarkWaiting", "StoreKeys", "StoreCommand", "SettleCommand", "ReadCommands",
+)  # fmt: skip
 
 
 class Programs(Fault):
@@ -61,7 +65,7 @@ class Crashes(Programs):
     knobs: ClassVar[dict[str, Knob]] = {"effect": ("Publish",), "after": (0, 6), "times": (1, 3)}
 
     def begin(self) -> None:
-        self._left = 0 if self._starts() else int(self.number("after"))
+        self._left = 0 if self._starts() or self.word("effect") in _SELDOM else int(self.number("after"))
         self._times = int(self.number("times"))
         self._mine = self._crash_here
         self.program.crash_at = self._mine
