@@ -14,7 +14,7 @@ from sos_station.core import effects as station_effects
 AGENT_EFFECTS: tuple[type, ...] = agent_effects.Effect.__args__
 STATION_EFFECTS: tuple[type, ...] = station_effects.Effect.__args__
 _AT_STARTS = (
-    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "Log", "StoreBoot",
+    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "EndFaults", "Log", "StoreBoot",
     "StoreTimebase", "FetchReceipted",
 )  # fmt: skip
 # These come seldom: the crash is at the first.
