@@ -19,6 +19,12 @@ PRESSES_PER_H = (300, 900, 2400, 6000)
 SHARE = (0.08, 0.15, 0.3, 0.5)
 FAULT_EVERY_S = (4.0, 40.0)
 LEAST_KINDS = 4
+# Effect -> what brings it about: fault, how much of the crash's time it lasts, its arguments.
+BROUGHT_ABOUT: dict[str, tuple[str, float, dict[str, float | str]]] = {
+    "ClosePort": ("wire-moved", 0.9, {}),
+    "MarkWaiting": ("station-restored", 0.4, {"how": "over the old file", "off_s": 1.0}),
+    "Disconnect": ("network-half-cut", 0.9, {"direction": "cut_down"}),
+}
 FAULTS_S, HEAL_S, CALM_S = (240.0, 900.0), (2.0, 30.0), (60.0, 240.0)
 # Nobody presses in the last of these seconds before all must be well: officers have to close what is open.
 QUIET_S = 75.0
@@ -99,10 +105,31 @@ def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cyc
                 Planned(name=kind.name, where=where, at_s=round(at_s, 3), until_s=round(until_s, 3), with_=arguments)
             )
             free_s[kind.name, where] = until_s + 0.01
+            planned += _brought_about(rng, town, planned[-1], free_s)
         at_s += rng.expovariate(1 / every_s)
     if rng.random() < 0.25:
         planned += _one_by_one(rng, town, cycle)
     return planned
+
+
+def _brought_about(
+    rng: random.Random, town: Town, crash: Planned, free_s: dict[tuple[str, str], float]
+) -> list[Planned]:
+    """What brings the effect about at which that crash is to be, where it comes seldom by itself."""
+    name, share, arguments = BROUGHT_ABOUT.get(str(crash.with_.get("effect")), ("", 0.0, {}))
+    if not name:
+        return []
+    where = [
+        one
+        for one in places(town, FAULTS[name].place)
+        if one == "" or one.startswith("station>") or town.point_of.get(one) == crash.where
+    ]
+    until_s = round(crash.at_s + share * (crash.until_s - crash.at_s), 3)
+    at = rng.choice(where) if where else None
+    if at is None or free_s.get((name, at), 0.0) > crash.at_s:
+        return []
+    free_s[name, at] = until_s + 0.01
+    return [Planned(name=name, where=at, at_s=crash.at_s, until_s=until_s, with_=dict(arguments))]
 
 
 def _one_by_one(rng: random.Random, town: Town, cycle: Cycle) -> list[Planned]:

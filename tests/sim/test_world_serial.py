@@ -38,6 +38,7 @@ class Ports(Protocol):
     def carry_out(self, effect: Effect) -> None: ...
     def plug(self, line: str, under: str | None = None) -> None: ...
     def unplug(self, line: str) -> None: ...
+    def move(self, line: str, under: str) -> None: ...
     def say(self, line: str, data: bytes) -> None: ...
     def heard(self, line: str) -> bytes: ...  # of something that was said
     def start(self) -> None: ...
@@ -52,6 +53,7 @@ class Real:
         self._folder = folder
         self._devices: dict[str, str] = {}  # name in the script -> device
         self._plugs: dict[str, tuple[int, list[Path]]] = {}  # line -> the other end, links
+        self._bare: dict[str, list[tuple[int, list[Path]]]] = {}  # the same of adapters that its cable was taken off
         for part in ("home", "other"):
             (folder / part).mkdir()
         places = [
@@ -94,10 +96,14 @@ class Real:
         self._plugs[line] = master, links
 
     def unplug(self, line: str) -> None:
-        master, links = self._plugs.pop(line)
-        for link in links:
-            link.unlink()
-        os.close(master)
+        for master, links in (self._plugs.pop(line), *self._bare.pop(line, [])):
+            for link in links:
+                link.unlink()
+            os.close(master)
+
+    def move(self, line: str, under: str) -> None:
+        self._bare.setdefault(line, []).append(self._plugs[line])
+        self.plug(line, under)
 
     def say(self, line: str, data: bytes) -> None:
         os.write(self._plugs[line][0], data)
@@ -126,7 +132,7 @@ class Twin:
         self._said = dict.fromkeys(LINES, b"")
         self._ends = {line: wire.attach("pole", partial(self._hear, line)) for line, wire in wires.items()}
         self._serial = Serial(self._loop, random.Random(2), wires, self.told.append, search=("a",))
-        self.plug, self.unplug = self._serial.plug, self._serial.unplug
+        self.plug, self.unplug, self.move = self._serial.plug, self._serial.unplug, self._serial.move
         self.carry_out, self.start, self.stop = self._serial.carry_out, self._serial.start, self._serial.stop
 
     def _hear(self, line: str, data: bytes) -> None:
@@ -180,6 +186,15 @@ async def play(ports: Ports, settle: Callable[[], Coroutine[Any, Any, None]]) ->
     await then(effects.OpenPort("b", 115200))  # again: as if it had been closed
     await then(effects.WriteBytes("b", b"after opening again"))
     said.append(ports.heard("b"))
+    await then(effects.OpenPort("a", 115200))
+    ports.move("a", "x2")  # the adapter that it hung on stays, open and silent
+    await then(effects.WriteBytes("a", b"to nobody"))
+    await then(effects.OpenPort("x2", 115200))
+    ports.say("a", b"over the other adapter")
+    await then(effects.WriteBytes("x2", b"hello again"))
+    said.append(ports.heard("a"))
+    ports.unplug("a")
+    await then()
     return said
 
 
@@ -244,3 +259,19 @@ def test_a_line_that_takes_nothing_more_costs_bounded_memory() -> None:
     dropped = twin._serial.dropped_bytes
     asyncio.run(twin.settle(0))
     assert dropped > 190_000 and len(twin.heard("a")) == 200_000 - dropped
+
+
+def test_a_cable_that_is_hung_back_is_heard_where_it_was_and_not_where_it_has_been() -> None:
+    twin = Twin()
+    twin.start()
+    twin.carry_out(effects.OpenPort("a", 115200))
+    twin.move("a", "x1")
+    twin.carry_out(effects.OpenPort("x1", 115200))
+    asyncio.run(twin.settle(0))
+    twin.move("a")
+    twin.say("a", b"at home")
+    twin.carry_out(effects.WriteBytes("x1", b"to nobody"))
+    twin.carry_out(effects.WriteBytes("a", b"to the pole"))
+    asyncio.run(twin.settle(0))
+    assert [event for event in twin.told if isinstance(event, events.PortBytes)] == [events.PortBytes("a", b"at home")]
+    assert twin.heard("a") == b"to the pole"

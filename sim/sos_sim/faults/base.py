@@ -161,6 +161,12 @@ class Field:
         if not self._pulled[line]:
             self.zone.serials[self.town.point_of[pole]].plug(line, under)
 
+    def move(self, pole: str, under: str | None) -> None:
+        """Hang that pole's cable on another adapter, or home again; the one that it hung on stays."""
+        line = self.town.line_of[pole]
+        if not self._pulled.get(line):
+            self.zone.serials[self.town.point_of[pole]].move(line, under)
+
     def stranger(self, pole: str) -> End:
         """Another device on that pole's cable."""
         line = self.town.line_of[pole]

@@ -151,7 +151,22 @@ class WireUnplugged(Fault):
         self.field.plug(self.where, self, None if same else f"usb-{self.rng.getrandbits(24):06x}")
 
 
+class WireMoved(Fault):
+    """The cable is hung on another adapter while the one that it hung on stays, open and silent; and then hung back."""
+
+    name = "wire-moved"
+    place = "line"
+    lasts_s = (12.0, 60.0)
+    often = 0.5
+
+    def begin(self) -> None:
+        self.field.move(self.where, f"moved-{self.field.town.line_of[self.where]}")
+
+    def end(self) -> None:
+        self.field.move(self.where, None)
+
+
 WIRE: tuple[type[Fault], ...] = (
     WireLoss, WireFlips, WireDuplicates, WireDelay, WireNoise, WireCut, WireHalfCut, WireEcho, WireCollisions,
-    WireUnplugged,
+    WireUnplugged, WireMoved,
 )  # fmt: skip

@@ -20,6 +20,7 @@ _LOOK_US = int(LOOK_S * 1_000_000)
 _OPEN_US = (500, 5000)  # opening a port, in a thread of its own
 _KERNEL_BYTES = 4095  # that a terminal takes before it makes the writer wait
 _LOST = "unplugged"
+_NOTHING = ""  # hangs on a bare adapter
 _ABSENT = "not there; plug it in"
 
 
@@ -48,7 +49,8 @@ class Serial:
         self._search = self._lines if search is None else search
         self._devices = {line: line for line in wires}  # device's name -> line of the cable that hangs on it
         self._homes = dict(self._devices)  # line -> device while it hangs at home
-        self._open: dict[str, End] = {}
+        self._bare: dict[str, str] = {}  # adapter that its cable was taken off, and which stays -> line of that cable
+        self._open: dict[str, End | None] = {}  # None: nothing hangs on it
         self._opening: dict[str, list[object]] = {}
         self._ends = {line: wire.attach(AGENT, partial(self._heard, line), eager=wire.shared)
                       for line, wire in wires.items()}  # fmt: skip
@@ -60,14 +62,16 @@ class Serial:
     # -- the technician's hands
 
     def unplug(self, line: str) -> None:
-        """Pull that line's cable off the agent, wherever it hangs."""
+        """Pull that line's cable off the agent, wherever it hangs, and the adapters on which it hung before."""
         for device, at in list(self._devices.items()):
-            if at == line:
+            if line in (at, self._bare.get(device)):
                 del self._devices[device]
+                self._bare.pop(device, None)
                 self._homes.pop(line, None)
-                end = self._open.pop(device, None)
-                if end is not None:
-                    end.hush()
+                if device in self._open:
+                    end = self._open.pop(device)
+                    if end is not None:
+                        end.hush()
                     self._soon(0, events.PortClosed(device, _LOST))
         self._look_later()
 
@@ -78,6 +82,22 @@ class Serial:
         self._devices[device] = line
         if under is None:
             self._homes[line] = device
+
+    def move(self, line: str, under: str | None = None) -> None:
+        """Take it off its adapter, which stays, and hang it on another one: at home, or of another name."""
+        device = under or line
+        for adapter, at in list(self._devices.items()):
+            if at == line and adapter != device:
+                self._devices[adapter], self._bare[adapter] = _NOTHING, line
+                end = self._open.get(adapter)
+                if end is not None:
+                    end.hush()
+                    self._open[adapter] = None
+        self._bare.pop(device, None)
+        self._devices[device] = line
+        if device in self._open:
+            self._open[device] = self._ends[line]
+        self._look_later()
 
     # -- the program
 
@@ -138,9 +158,9 @@ class Serial:
         if line is None:
             self.deliver(events.PortClosed(device, _ABSENT))
             return
-        end = self._ends[line]
-        end.pending = b""
-        self._open[device] = end
+        end = self._open[device] = self._ends.get(line)
+        if end is not None:
+            end.pending = b""
         self.deliver(events.PortOpened(device))
 
     def _close(self, device: str) -> None:
