@@ -81,6 +81,7 @@ def test_commits_under_way_are_bounded_and_the_pole_offers_again() -> None:
 def test_notices_that_cannot_be_stored_are_bounded_and_in_order() -> None:
     part = Notices(context(), Contents("aa", 0, 0))
     part._context.effects.clear()
+    part._storing = notices.UNSTORED_MOST + 10
     for number in range(notices.UNSTORED_MOST + 10):
         effect = effects.StoreNotice(f"p{number}", "tamper", True, 0, "linux", number)
         part.not_stored(effect)

@@ -179,6 +179,7 @@ def test_what_could_not_be_stored_is_tried_again_after_5_s_in_order_the_last_of_
 def test_256_that_could_not_be_stored_are_kept() -> None:
     part, shared = queue()
     store = effects.StoreNotice("p", "tamper", True, 0, "linux", 1, None, False)
+    part._storing = UNSTORED_MOST + 1
     for index in range(UNSTORED_MOST + 1):
         part.not_stored(replace(store, pole=f"p{index}"))
         assert shared.counts["notice_not_stored"] == (index == UNSTORED_MOST)
@@ -260,3 +261,22 @@ def test_a_pass_that_ended_begins_again_after_a_pause_while_something_waits() ->
     shared.now_ms += 1
     part.pump(True)
     assert took(shared) == [fetch]
+
+
+def test_what_failed_first_is_not_tried_again_behind_what_is_still_being_stored() -> None:
+    """The disk was full, and its own notice hurried the next try: the beginning of an outage came to lie behind its
+    end, and stood open once both were stored (seed 425, one hour)."""
+    part, shared = queue()
+    part.add("p", "link_lost", on=True)
+    part.add("p", "link_back", on=True)
+    begins, ends = took(shared)
+    part.not_stored(begins)
+    part.add("", "disk_full", on=True)
+    part.pump(False)
+    assert not took(shared) and part.next_due_ms(False) is None, "the other may still be stored"
+    part.not_stored(ends)
+    shared.now_ms += UNSTORED_RETRY_MS
+    part.pump(False)
+    assert [(effect.kind, effect.on) for effect in took(shared)] == [
+        ("link_lost", True), ("disk_full", True), ("link_lost", False),
+    ]  # fmt: skip

@@ -41,6 +41,7 @@ class Notices:
         self.changed = False  # since whoever shows them looked last
         self._lane: Lane[NoticeRow] = Lane(lambda row: row.pole)
         self._unstored: dict[tuple[str, str, bool, str], StoreNotice] = {}
+        self._storing = 0  # handed to the outbox, and nothing told of them yet
         self._retry_ms: int | None = None
         self._dropping: set[int] = set()
         self._cursor = 0
@@ -71,10 +72,10 @@ class Notices:
         merge = detail is None and self.waiting >= MERGE_ABOVE
         effect = StoreNotice(pole, kind, on, value, timebase, at_ms, detail, merge)
         if self._unstored:  # behind those that failed: the end of a fault must not be stored before its beginning
-            self.not_stored(effect)
+            self._keep(effect)
             self._retry_ms = self._context.now_ms
         else:
-            self._context.emit(effect)
+            self._store(effect)
 
     def beat(self, pole: str, mask: int) -> bool:
         """The faults that a pole says it has, as bits; whether one was noted that no notice had told."""
@@ -94,6 +95,7 @@ class Notices:
         return noted
 
     def stored(self, event: NoticeStored) -> None:
+        self._storing -= 1
         self.waiting += 1
         if event.replaced is not None:
             self.waiting -= 1
@@ -107,7 +109,16 @@ class Notices:
                 self._context.counts["notice_overtaken"] += 1
 
     def not_stored(self, effect: StoreNotice) -> None:
-        """Kept until the disk takes it; of the same kind only the last."""
+        """Kept until the disk takes it."""
+        self._storing -= 1
+        self._keep(effect)
+
+    def _store(self, effect: StoreNotice) -> None:
+        self._storing += 1
+        self._context.emit(effect)
+
+    def _keep(self, effect: StoreNotice) -> None:
+        """Of the same kind only the last."""
         key = (effect.pole, effect.kind, effect.on, str(effect.detail.id) if effect.detail else "")
         self._unstored.pop(key, None)
         self._unstored[key] = effect
@@ -163,10 +174,12 @@ class Notices:
     def pump(self, free: bool) -> None:
         """Publish and read ahead; ``free``: the station answers and no alarm waits to be published."""
         now = self._context.now_ms
-        if self._retry_ms is not None and now >= self._retry_ms:
+        # Not beside some that are being stored: what failed first must not come behind what is told a moment later.
+        if self._retry_ms is not None and now >= self._retry_ms and not self._storing:
             self._retry_ms = None
             again, self._unstored = self._unstored, {}
-            self._context.effects.extend(again.values())
+            for effect in again.values():
+                self._store(effect)
         if not free or not self._context.connection:
             return
         for number, flight in self._lane.take_due(now, IN_FLIGHT_MOST, self._context.about):
@@ -183,7 +196,7 @@ class Notices:
 
     def next_due_ms(self, free: bool) -> int | None:
         """When ``pump`` has something to do without a further event."""
-        due = self._retry_ms
+        due = None if self._storing else self._retry_ms
         if free and self._context.connection:
             due = sooner(due, self._lane.next_due_ms())
             if self._ended_ms is not None and self._unheld() > 0:

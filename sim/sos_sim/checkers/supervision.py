@@ -123,7 +123,9 @@ class Supervision:
         self._judge(row.at_us)
         lost = row.fields[1] == "on"
         poles = [who] if row.kind == "pole_lost" else [p for p in self._town.poles if self._town.point_of[p] == who]
-        if lost and all(self._reach.calm_us(pole, row.at_us) > CALM_US for pole in poles):
+        # What a full disk did not take is noted once it does, with the time at which it was.
+        late = row.at_us - self._disk_us.get(row.part, -DISK_US) < DISK_US
+        if lost and not late and all(self._reach.calm_us(pole, row.at_us) > CALM_US for pole in poles):
             self._findings.tell("lied", row.at_us, f"{who} is called lost, and nothing was wrong", row.part)
         self._lost[who] = lost
 
