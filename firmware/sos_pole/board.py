@@ -110,14 +110,15 @@ class Board:
             return False
         if self._watchdog is None:
             self._start()
+        assert self._cable is not None and self._watchdog is not None
         now = time.ticks_ms()
-        received = self._cable.read()  # type: ignore[union-attr]
+        received = self._cable.read()
         if ticks_diff(now, self._looked_at) >= LOOK_MS:
             self._look(now)
         for output in range(2):
             flows = self._flows[output]
-            if flows is not None and self._senses.due(output, now):
-                self._news = self._senses.look_at(output, flows()) or self._news  # type: ignore[operator]
+            if callable(flows) and self._senses.due(output, now):
+                self._news = self._senses.look_at(output, flows()) or self._news
         due = self._news or received or self.due_ms(now) <= 0
         for sampler in self._samplers:
             due = due or sampler.changed
@@ -129,7 +130,7 @@ class Board:
         self._take_runs()
         out = pole.step(now, self._runs, received, self._senses.readings)
         self._apply(out, now)
-        self._watchdog.feed()  # type: ignore[union-attr]
+        self._watchdog.feed()
         if out.open_repl:
             self._machine.reset()
         return True
@@ -179,7 +180,8 @@ class Board:
             if self._beacon is not None:
                 self._beacon.put(1 if out.beacon else 0)
         if out.send:
-            self._cable.write(out.send)  # type: ignore[union-attr]
+            assert self._cable is not None
+            self._cable.write(out.send)
 
     def _look(self, now: int) -> None:
         """At the slow inputs."""

@@ -374,13 +374,13 @@ class Pole:
             self._stale = True
             if urgent:
                 self._tell_status(True)
-        alarm = self._alarm
-        alarming = look not in ("starting", "in_service", "out_of_service") and not alarm.tired
+        alarming = look not in ("starting", "in_service", "out_of_service") and not self._alarm.tired
         self.out.beacon = alarming
         self._lamp_ms = self._lamp.advance(now)
         self._sound_ms = self._sound.advance(now)
-        self.out.lamp = self._lamp.value  # type: ignore[assignment]
-        self.out.hertz = self._sound.value if alarming else 0  # type: ignore[assignment]
+        assert isinstance(self._lamp.value, tuple) and isinstance(self._sound.value, int)
+        self.out.lamp = self._lamp.value
+        self.out.hertz = self._sound.value if alarming else 0
 
     def _wake(self, now: int) -> int:
         if self._up != self.link.up or self._received:
