@@ -8,19 +8,25 @@ from tests.agent.test_core_station import ready, with_received
 
 from sos_agent.core import effects
 from sos_contract import payloads
-from sos_contract.payloads import Probe, ProbeAnswer, Progress, Receipt
+from sos_contract.payloads import Identity, Probe, ProbeAnswer, Progress, Receipt
 
 
-@pytest.mark.parametrize("leaf", ["receipt", "progress"])
-def test_what_an_earlier_run_of_the_station_said_counts_no_more(leaf: str) -> None:
-    """The inbox was restored from a copy and lacks the press; a broker delivers what was said before: believed, it
-    would have ended the waiting of a press that the station does not hold."""
+def with_unreceipted() -> tuple[World, Identity]:
+    """A press that the station has, in its run "a", and says nothing of."""
     world = ready(World())
     world.station.run = "a"
     world.run(10_000)
     world.station.mute_receipts = True
     press = world.press()
     world.until(lambda: press in world.station.alarms)
+    return world, press
+
+
+@pytest.mark.parametrize("leaf", ["receipt", "progress"])
+def test_what_an_earlier_run_of_the_station_said_counts_no_more(leaf: str) -> None:
+    """The inbox was restored from a copy and lacks the press; a broker delivers what was said before: believed, it
+    would have ended the waiting of a press that the station does not hold."""
+    world, press = with_unreceipted()
     world.station.up = False
     world.run(1_000)
     world.station.alarms, world.station.run = {}, "b"
@@ -64,12 +70,7 @@ def test_a_station_that_starts_anew_is_asked_at_once_and_its_receipts_count() ->
 
 
 def test_a_station_of_the_release_before_tells_no_run_with_its_receipts() -> None:
-    world = ready(World())
-    world.station.run = "a"
-    world.run(10_000)
-    world.station.mute_receipts = True
-    press = world.press()
-    world.until(lambda: press in world.station.alarms)
+    world, press = with_unreceipted()
     world.from_station("receipt", Receipt(inbox="inbox-1", alarms=(press,)))
     world.run(200)
     assert world.stage(press) == "received"

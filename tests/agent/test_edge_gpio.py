@@ -74,6 +74,15 @@ class Peer:
         return bool(true())
 
 
+async def there_is_one(there: list[OwnButton]) -> None:
+    """Wait for the button that is tried again."""
+    for _ in range(200):
+        if there:
+            break
+        await asyncio.sleep(0.01)
+    assert len(there) == 1
+
+
 def test_a_press_of_30_ms_is_one_press_and_the_beacon_follows_until_closed(tmp_path: Path) -> None:
     async def main() -> None:
         factory = MockFactory()
@@ -258,11 +267,7 @@ def test_pins_that_cannot_be_had_are_one_line_and_tried_again(
         await asyncio.sleep(0.05)
         assert not there
         taken.close()
-        for _ in range(200):
-            if there:
-                break
-            await asyncio.sleep(0.01)
-        assert len(there) == 1
+        await there_is_one(there)
         keeper.close()
 
     asyncio.run(main())
@@ -288,11 +293,7 @@ def test_a_journal_that_cannot_be_read_ends_nobody_and_is_tried_again(
         await asyncio.sleep(0.05)
         assert not there
         monkeypatch.setattr(FileFlash, "read", whole)
-        for _ in range(200):
-            if there:
-                break
-            await asyncio.sleep(0.01)
-        assert len(there) == 1
+        await there_is_one(there)
         keeper.close()
 
     def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
@@ -319,11 +320,7 @@ def test_a_disk_that_takes_no_journal_costs_nothing_however_often_it_is_tried(
         assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert not there and len(list(tmp_path.iterdir())) <= 1
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        for _ in range(200):
-            if there:
-                break
-            await asyncio.sleep(0.01)
-        assert len(there) == 1
+        await there_is_one(there)
         keeper.close()
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
