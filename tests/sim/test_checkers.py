@@ -105,6 +105,30 @@ def test_a_press_without_a_touch_or_from_a_bounce_is_made_up() -> None:
     assert story.end(20, progress=False) == {"forged": 2}
 
 
+@pytest.mark.parametrize(
+    ("up", "press", "found"),
+    [(11.0, 12.4, {}), (11.0, 11.2, {"forged": 1}), (12.3, 12.4, {"forged": 1})],
+)
+def test_a_contact_that_chatters_since_before_the_start_is_not_held_down_for_ever(
+    up: float, press: float, found: dict[str, int]
+) -> None:
+    """Chatter before a swapped board's start made one touch of all that came after it (seed 13, one hour)."""
+    story = Story()
+    story.say(9, "down", "a-1", "power")
+    chatter = [10.02 + flip / 10 for flip in range(30)]
+    for at in chatter:
+        if at < up:
+            story.contact(at, 1)
+    story.say(up, "up", "a-1", "power_on")
+    for at in chatter:
+        if up < at < press - 0.1:
+            story.contact(at, 1)
+    story.contact(press - 0.06, 80)
+    story.say(press, "minted", "a-1", identity(), "press", True, 0)
+    story.ground.stored |= {identity()}
+    assert story.end(20, progress=False) == found
+
+
 # --- never lost
 
 

@@ -2,7 +2,7 @@
 
 The truth is the wires of each button, as the rows ``loop`` tell them. Contacts with less than 250 ms
 between them are one touch, and a touch makes one press at most (one more for each 250 ms in which there was but a
-contact so brief that no sample saw it).
+contact so brief that no sample saw it: in that time the pole has seen its button released).
 
 *Must count*: a touch that lasted 30 ms from first to last contact, on a pole that had been up for as long as its button
 needs to be seen released (250 ms), with a loop that was whole from 250 ms before to the end, and that did not lose its
@@ -49,12 +49,11 @@ class _Touch:
 
     began_us: int
     awake: bool  # the pole had been up long enough, and the loop whole
-    running: bool  # the pole ran at the first contact
+    most: int  # presses that it may make: none before the pole ran, and one for each release it may have seen
     blind_ms: int
     contacts: list[tuple[int, int]] = field(default_factory=list)
     seen_us: int = 0  # end of the last contact that no sampling can miss
     spoilt: bool = False  # power or loop failed before it was over
-    most: int = 1  # presses that it may make
     minted: int = 0
 
     def longest_us(self, gap_us: int, seen_us: int) -> int:
@@ -127,13 +126,13 @@ class Touches:
             if gap_us >= OTHER_US:
                 self._judge(pole, button, now_us)
             elif now_us - touch.seen_us >= SAME_US:
-                touch.most += 1
+                touch.most += pole in self._running
                 touch.seen_us = now_us
         if button.touch is None:
             up_us = self._up_us[pole]
             awake = up_us is not None and now_us - up_us >= AWAKE_US and now_us - button.bad_us >= OTHER_US
-            running = up_us is not None or pole in self._hung
-            button.touch = _Touch(now_us, awake, running, self._ground.blind_ms(pole), seen_us=now_us)
+            most = int(pole in self._running)
+            button.touch = _Touch(now_us, awake, most, self._ground.blind_ms(pole), seen_us=now_us)
 
     def _judge(self, pole: str, button: _Button, now_us: int) -> None:
         """The touch is over. What is minted later than this belongs to none."""
@@ -143,7 +142,7 @@ class Touches:
             return  # not over yet
         button.touch = None
         longest_us = touch.longest_us(APART_US, 0)
-        most = touch.most if longest_us >= LEAST_US and touch.running else 0
+        most = touch.most if longest_us >= LEAST_US else 0
         if touch.minted > most:
             promise = "duplicated" if most else "forged"
             words = (
@@ -172,6 +171,10 @@ class Touches:
         if row.part in self._up_us:
             self._running.add(row.part)
             self._up_us[row.part] = None if row.part in self._hung else row.at_us
+            for number in (0, 1):
+                touch = self._buttons[row.part, number].touch
+                if touch is not None:
+                    touch.seen_us = max(touch.seen_us, row.at_us)  # it looks from now on
 
     def _down(self, row: Row) -> None:
         if row.part not in self._up_us:
