@@ -28,6 +28,11 @@ class Book:
         """What the database holds at the moment at which it was opened."""
         return self._connection.execute(query, values).fetchall()
 
+    def rows_if_any(self, table: str, query: str) -> list[tuple[Any, ...]]:
+        """As ``rows``, of a table that a database of the release before lacks."""
+        known = self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        return self.rows(query) if known else []
+
     def numbered(self, query: str) -> list[tuple[Any, ...]]:
         """As ``rows``, of a table with a number in each; raises UserError where another was put in its place."""
         found = self.rows(query)

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 from tests.ledger.books import DAY_MS, edit, lived_station, rehash, station_disk, verify, words
-from tests.station.world import WALL_MS, World, alarm
+from tests.station.world import WALL_MS, A, World, alarm
 
+from sos_contract.payloads import Command, CommandAnswer
 from sos_edge.sqlite import open_database
 from sos_ledger.book import open_book
+from sos_station.core import effects as fx
+from sos_station.core.records import Stamp
+from sos_station.edge import writes
 from sos_station.edge.inbox import identify
 from sos_station.edge.schema import SCHEMA, UPGRADES, VERSION, prepare
 
@@ -41,12 +45,78 @@ def test_what_the_station_did_is_written_down_and_holds(tmp_path: Path) -> None:
         ("UPDATE change SET note = 'none' WHERE note = 'two cars'", "row 6 does not tell of this change"),
         ("DELETE FROM change WHERE alarm = 2 AND stage = 'accepted'", "row 5 tells of a change that is not in"),
         ("UPDATE fault SET until_wall_ms = until_wall_ms + 1", "says otherwise of fault 1 (point_lost)"),
+        ("UPDATE change SET quality = 'unset' WHERE alarm = 2 AND stage = 'accepted'", "row 5 does not tell of this"),
     ],
 )  # fmt: skip
 def test_an_edit_in_place_is_named(tmp_path: Path, statement: str, found: str) -> None:
     lived_station(tmp_path)
     edit(tmp_path, statement)
     assert any(found in line for line in words(tmp_path)), words(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE alarm SET queue = 4 WHERE number = 3", ["row 8 puts alarm 3", "by queue 0 (the table says 4)"]),
+        ("UPDATE alarm SET queue = 1 WHERE number = 3", ["row 8 puts alarm 3", "by queue 0 (the table says 1)"]),
+        ("UPDATE alarm SET family = 'test', queue = 'x' WHERE number = 3", ["family 'call'", "queue 0", "says 'x'"]),
+        ("UPDATE alarm SET changed_wall_ms = 1 WHERE number = 2", ["row 5 puts alarm 2", "changed_wall_ms 1800"]),
+    ],
+)
+def test_a_call_that_is_taken_off_the_officers_list_is_named_in_one_line(
+    tmp_path: Path, statement: str, found: list[str]
+) -> None:
+    """Its record and all that the record tells still stood: nobody missed it."""
+    lived_station(tmp_path)
+    edit(tmp_path, statement)
+    (line,) = words(tmp_path)
+    assert all(part in line for part in found), line
+
+
+def test_a_press_that_is_called_forgotten_before_it_came_is_named(tmp_path: Path) -> None:
+    """It would be receipted when it comes, and no officer would see it."""
+    world = lived_station(tmp_path)
+    forged = "INSERT INTO forgotten VALUES ('market-1', '00000000000000aa', 1, 4, 'press', 4000, 0, {}, 1)"
+    for number in (1, 3, 4, 0, "'x'"):
+        edit(tmp_path, forged.format(number))
+        (line,) = words(tmp_path)
+        assert line.startswith("row 0 press 4 of market-1 is called forgotten as alarm "), line
+        edit(tmp_path, "DELETE FROM forgotten")
+    _later(world, 800)
+    assert world.disk.execute("SELECT number FROM forgotten").fetchall() == [(1,)]
+    assert words(tmp_path) == []
+    edit(tmp_path, forged.format(1))
+    assert len(words(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("UPDATE command SET officer = 'Noi'", "says otherwise of command c1 (open_repl) than the table"),
+        ("UPDATE command SET words = 'never'", "says otherwise of command c1 (open_repl) than the table"),
+        ("DELETE FROM command", "tells of command c1, which is missing from the table"),
+        ("DROP TABLE command", "tells of command c1, which is missing from the table"),
+        (
+            "INSERT INTO command SELECT NULL, 'c2', pole, point, command, officer, terminal, 1, '', '', '', 0, 0, 0"
+            " FROM command",
+            "row 0 command c2 stands in the table, but no record tells of it",
+        ),
+    ],
+)
+def test_who_ordered_what_of_a_pole_cannot_be_edited_unseen(tmp_path: Path, statement: str, found: str) -> None:
+    world = lived_station(tmp_path)
+    command = Command(
+        id="c1", session="s1", until_ms=9, pole="merlin-1", command="open_repl", officer="Somchai", terminal="t1"
+    )
+    at = Stamp(world.wall_ms, "synced", "boot-1", world.now_ms)
+    writes.carry_out(world.disk, fx.StoreCommand(A, "t1", "merlin", command, at))
+    assert words(tmp_path) == []
+    answer = CommandAnswer(id="c1", outcome="done", words="it waits for you")
+    writes.carry_out(world.disk, fx.SettleCommand("merlin", answer, at))
+    assert words(tmp_path) == []
+    edit(tmp_path, statement)
+    (line,) = words(tmp_path)
+    assert found in line
 
 
 def test_two_officers_whose_names_are_swapped_everywhere_are_still_named(tmp_path: Path) -> None:

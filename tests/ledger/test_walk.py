@@ -254,7 +254,7 @@ def test_an_agent_whose_end_was_cut_off_is_remembered_by_the_station(town: Town)
 def test_an_alarm_that_tells_another_press_than_its_agent_is_named(town: Town) -> None:
     edit(
         town.station,
-        "UPDATE alarm SET kind = 'test_press' WHERE number = 1",
+        "UPDATE alarm SET kind = 'test_press', family = 'test' WHERE number = 1",
         """UPDATE ledger SET body = CAST(replace(CAST(body AS TEXT), '"kind":"press"', '"kind":"test_press"') AS BLOB)
            WHERE number = (SELECT min(record) FROM change WHERE alarm = 1)""",
         then=lambda disk: rehash(disk, 1),
