@@ -40,7 +40,7 @@ def row(number: int = 7, **more: Any) -> AlarmRow:
 
 
 def counter() -> Counter:
-    made = Counter("betong", Commands("betong", {"merlin-1": "merlin"}))
+    made = Counter("betong", {}, Commands("betong", {"merlin-1": "merlin"}))
     made.incarnation = "inbox-1"
     return made
 

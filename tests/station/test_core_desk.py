@@ -72,7 +72,7 @@ def test_the_table_raises_for_what_it_does_not_list(stage: str, action: str) -> 
 @pytest.mark.parametrize("happening", ["begin", "refuse", "change", "changed", "failed"])
 @pytest.mark.parametrize("state", ["idle", "reading", "changing"])
 def test_the_flow_of_decisions_raises_and_changes_nothing(state: str, happening: str) -> None:
-    counter = Counter("betong", Commands("betong", {}))
+    counter = Counter("betong", {}, Commands("betong", {}))
     counter._state = state
     if (state, happening) in FLOW:
         counter._move(happening)
@@ -332,6 +332,20 @@ def _bytes(request: Any) -> bytes:
 def test_progress_goes_out_through_every_broker() -> None:
     world = _at(ACCEPTED, brokers=(A, B))
     assert [sent.broker for sent in world.sent if sent.topic.leaf == "progress"] == [A, B]
+
+
+def test_the_lamp_of_a_pole_that_was_moved_to_another_point_is_told_at_once() -> None:
+    """Its first point told of the press; the one where it stands now asked only up to 30 s later."""
+    world = World()
+    old = alarm()
+    world.send("alarm", old, point="market")  # where merlin-1 stood then
+    world.send("alarm", old, point="merlin")
+    world.ask("accept", 1)
+    assert [world.lamp(old.id, point) for point in ("market", "merlin")] == ["accepted", "accepted"]
+    stranger = alarm(pole="gone-1")
+    world.send("alarm", stranger, point="market")
+    world.ask("accept", 2)
+    assert [world.lamp(stranger.id, point) for point in ("market", "merlin")] == ["accepted", ""]
 
 
 def test_a_big_incident_is_changed_whole_and_told_bounded() -> None:

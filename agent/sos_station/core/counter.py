@@ -51,8 +51,10 @@ FLOW: dict[tuple[str, str], str] = {
 class Counter:
     """The officers' side of the station. Bounded: a queue, the last answers, nothing of the alarms themselves."""
 
-    def __init__(self, station: str, for_poles: commands.Commands) -> None:
+    def __init__(self, station: str, poles: dict[str, str], for_poles: commands.Commands) -> None:
+        """``poles``: point of each pole of the site."""
         self._station = station
+        self._poles = poles
         self._commands = for_poles
         self.incarnation = ""
         self.run = ""
@@ -175,10 +177,12 @@ class Counter:
         return [self._settle(effect.broker, effect.terminal, effect.request, answer), *self._next()]
 
     def _tell_points(self, outcome: StagesChanged, brokers: list[str]) -> list[Effect]:
-        """Progress is pushed on each change through every broker; the point's own question mends what gets lost."""
+        """Progress is pushed on each change through every broker, to the point that told of the press and to the one
+        where its pole stands now; the point's own question mends what gets lost."""
         by_point: dict[str, list[tuple[Identity, str]]] = {}
         for stage in outcome.told:
-            by_point.setdefault(stage.point, []).append((stage.id, stage.stage))
+            for point in {stage.point: None, self._poles.get(stage.id.pole, stage.point): None}:
+                by_point.setdefault(point, []).append((stage.id, stage.stage))
         effects: list[Effect] = []
         for point, stages in by_point.items():
             topic = topics.of_point(self._station, point, "progress")

@@ -85,7 +85,7 @@ class Station:
         self._health = faults.HealthWatch(settings.poles)
         self.inbox = Inbox(settings.station, settings.poles)
         self.commands = Commands(settings.station, settings.poles)
-        self._counter = Counter(settings.station, self.commands)
+        self._counter = Counter(settings.station, settings.poles, self.commands)
         self._prune_ms: int | None = None
         self._due_ms: int | None = None  # when the next turn is due
         self._ran_ms = 0  # when the last event was handled
