@@ -93,6 +93,7 @@ class Station:
         # What each fault should be, and how those began that the disk did not take. Bounded by what the site has.
         self._faults: dict[tuple[str, str, str], SetFault] = {}
         self._unsaved: dict[tuple[str, str, str], SetFault] = {}
+        self._unended: list[EndFaults] = []  # of the start, that the disk did not take: two at most
         # Health that a broker kept: believed once the session that said it is heard alive. A point that changed brokers
         # left older health at the one before.
         self._kept: dict[tuple[str, str], Health] = {}
@@ -287,6 +288,8 @@ class Station:
             # What came and went meanwhile is recorded, too.
             effects += [begun, last] if begun.on and not last.on else [last]
         self._unsaved.clear()
+        effects += self._unended
+        self._unended = []
         return effects
 
     def _commit_failed(self, event: CommitFailed, _now_ms: int) -> list[Effect]:
@@ -301,7 +304,10 @@ class Station:
             elif isinstance(effect, StoreCommand):
                 effects += self.commands.failed(effect, event.reason)
             elif isinstance(effect, EndFaults):
-                self._health.unlisted(effect.point)
+                if effect.point in self._settings.points:
+                    self._health.unlisted(effect.point)
+                else:
+                    self._unended.append(effect)
             elif isinstance(effect, SetFault):
                 key = effect.point, effect.pole, effect.kind
                 if effect.on or key not in self._unsaved:
