@@ -98,8 +98,11 @@ class Runtime:
             return None
         from sos_agent.edge.gpio import OwnButtonKeeper  # gpiozero costs memory that most points need not pay
 
-        add = partial(self._ports.add_local, local_port(button))
-        return OwnButtonKeeper(button, setup.data, setup.local_key, add=add, log=self._log, record=self._record)
+        port = local_port(button)
+        add, drop = partial(self._ports.add_local, port), partial(self._ports.drop_local, port)
+        return OwnButtonKeeper(
+            button, setup.data, setup.local_key, add=add, drop=drop, log=self._log, record=self._record
+        )
 
     async def run(self) -> None:
         """Until asked to stop. Raises SafezoneError when it cannot go on."""
@@ -188,7 +191,8 @@ class Runtime:
 
     def _refill(self) -> None:
         self._loop.call_later(REFILL_S, self._refill)
-        if not self._outbox.disk_ok:
+        # Not while it is being closed: a file that is closed meanwhile may be another one under its number.
+        if not self._ended.done() and not self._outbox.disk_ok:
             self._outbox.refill()
 
     def _feed_watchdog(self, interval_s: float) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +14,8 @@ from gpiozero.pins.mock import MockFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sos_agent.edge.gpio import CALM_MS, Contact, FileFlash, OwnButton, OwnButtonKeeper, Pins
+from sos_agent.edge.gpio import CALM_MS, Contact, FileFlash, OwnButton, Pins
 from sos_contract.site import Button
-from sos_edge.log import Log
 from sos_pole.runs import IDLE, PRESSED, SAMPLE_MS
 from sos_sim.nor_flash import NorFlash
 from sos_wire.agent_end import AgentLine, AgentLink
@@ -72,15 +69,6 @@ class Peer:
             self.speak()
             await asyncio.sleep(0.002)
         return bool(true())
-
-
-async def there_is_one(there: list[OwnButton]) -> None:
-    """Wait for the button that is tried again."""
-    for _ in range(200):
-        if there:
-            break
-        await asyncio.sleep(0.01)
-    assert len(there) == 1
 
 
 def test_a_press_of_30_ms_is_one_press_and_the_beacon_follows_until_closed(tmp_path: Path) -> None:
@@ -193,6 +181,44 @@ def test_flash_in_a_file_clears_bits_only_until_erased(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("j.damaged-*"))) == 1
 
 
+@pytest.mark.parametrize(("touch_ms", "presses"), [(8, 0), (60, 1)])
+def test_a_program_that_was_stopped_within_a_touch_makes_no_press_of_it(
+    monkeypatch: pytest.MonkeyPatch, touch_ms: int, presses: int
+) -> None:
+    """The thread that hears of edges was stopped, too, and dated the end of the touch when it was woken: the touch had
+    lasted for as long as the program was stopped."""
+    now = [1_000]
+    monkeypatch.setattr("sos_agent.edge.gpio._now_ms", lambda: now[0])
+    monkeypatch.setattr("gpiozero.pins.mock.monotonic", lambda: now[0] / 1000)
+
+    async def main() -> None:
+        factory = MockFactory()
+        own = OwnButton(Pins(BUTTON, factory), NorFlash(), KEY)
+        pin = factory.pin(17)
+
+        async def turns(count: int) -> None:
+            for _ in range(count):
+                now[0] += SAMPLE_MS
+                own._wake()
+                await asyncio.sleep(0)
+
+        await turns(200)
+        assert own._pole.debounces[0].state == "ready"
+        pin.drive_low()
+        await asyncio.sleep(0)
+        await turns(1)
+        now[0] += touch_ms
+        pin._change_state(True)  # so the kernel noted it, and told nobody
+        now[0] += 5_000
+        pin._call_when_changed()
+        await asyncio.sleep(0)
+        await turns(200)
+        assert len(own._pole.journal.entries) == presses and own._pole.debounces[0].state == "ready"
+        own.stop()
+
+    asyncio.run(main())
+
+
 def _runs(contact: Contact) -> list[tuple[int, int]]:
     return [(contact.runs.level[i], contact.runs.ms[i]) for i in range(contact.runs.count)]
 
@@ -251,103 +277,3 @@ def test_an_edge_that_comes_with_the_end_is_no_mistake_of_ours() -> None:
         assert not wrong
 
     asyncio.run(main())
-
-
-def test_pins_that_cannot_be_had_are_one_line_and_tried_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def main() -> None:
-        monkeypatch.setattr("sos_agent.edge.gpio.RETRY_S", 0.01)
-        caplog.set_level("INFO")
-        there: list[OwnButton] = []
-        factory = MockFactory()
-        taken = Pins(BUTTON, factory)  # another program has the pin
-        log = Log("test", point="p")
-        keeper = OwnButtonKeeper(BUTTON, tmp_path, KEY, add=there.append, log=log, factory=factory)
-        await asyncio.sleep(0.05)
-        assert not there
-        taken.close()
-        await there_is_one(there)
-        keeper.close()
-
-    asyncio.run(main())
-    lines = [record.getMessage() for record in caplog.records]
-    assert len(lines) == 2
-    assert lines[0].startswith(
-        'own button out of service pole=own-1 why="GPIO not usable: pin GPIO17 is already in use'
-    )
-    assert lines[1].startswith("own button is there pole=own-1 out_s=")
-
-
-def test_a_journal_that_cannot_be_read_ends_nobody_and_is_tried_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A bad sector under the own button's journal ended the agent at each start, and with it the point's poles."""
-
-    async def main() -> None:
-        monkeypatch.setattr("sos_agent.edge.gpio.RETRY_S", 0.01)
-        monkeypatch.setattr(FileFlash, "read", unreadable)
-        there: list[OwnButton] = []
-        log = Log("test", point="p")
-        keeper = OwnButtonKeeper(BUTTON, tmp_path, KEY, add=there.append, log=log, factory=MockFactory())
-        await asyncio.sleep(0.05)
-        assert not there
-        monkeypatch.setattr(FileFlash, "read", whole)
-        await there_is_one(there)
-        keeper.close()
-
-    def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-    whole = FileFlash.read
-    asyncio.run(main())
-    assert "journal not usable: [Errno 5] Input/output error" in caplog.text
-
-
-def test_a_disk_that_takes_no_journal_costs_nothing_however_often_it_is_tried(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each try kept a file open and left a damaged journal: after three hours the agent could open nothing any more."""
-
-    async def main() -> None:
-        monkeypatch.setattr("sos_agent.edge.gpio.RETRY_S", 0.001)
-        there: list[OwnButton] = []
-        log = Log("test", point="p")
-        before = len(list(Path("/proc/self/fd").iterdir()))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # a write fails, as on a full disk
-        keeper = OwnButtonKeeper(BUTTON, tmp_path, KEY, add=there.append, log=log, factory=MockFactory())
-        await asyncio.sleep(0.1)
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
-        assert not there and len(list(tmp_path.iterdir())) <= 1
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        await there_is_one(there)
-        keeper.close()
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        asyncio.run(main())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert "journal not usable: [Errno 27] File too large" in caplog.text
-
-
-def test_pins_that_another_program_has_leave_no_chip_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each try kept the GPIO chip open: after three hours the agent could open nothing any more."""
-    from gpiozero.pins import lgpio as pins
-
-    def open_chip(_: int) -> int:
-        opened.append(7)
-        return 7
-
-    def busy(*_: int) -> None:
-        raise pins.lgpio.error("GPIO busy")
-
-    opened: list[int] = []
-    monkeypatch.delenv("GPIOZERO_PIN_FACTORY", raising=False)
-    monkeypatch.setattr(pins.LGPIOFactory, "_get_revision", lambda _: 0xA02082)  # a Pi 3
-    monkeypatch.setattr(pins.lgpio, "gpiochip_open", open_chip)
-    monkeypatch.setattr(pins.lgpio, "gpiochip_close", opened.remove)
-    monkeypatch.setattr(pins.lgpio, "gpio_claim_input", busy)
-    with pytest.raises(OSError, match="GPIO busy"):
-        Pins(BUTTON)
-    assert not opened

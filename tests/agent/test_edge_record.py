@@ -60,7 +60,14 @@ def test_the_own_buttons_levels_are_recorded(tmp_path: Path) -> None:
         factory, recorder = MockFactory(), Recorder(tmp_path, "market", log=LOG)
         button = Button(id="own-1", gpio=17)
         own = OwnButtonKeeper(
-            button, tmp_path, bytes(range(32)), add=lambda _own: None, log=LOG, factory=factory, record=recorder
+            button,
+            tmp_path,
+            bytes(range(32)),
+            add=lambda _own: None,
+            drop=lambda _why: None,
+            log=LOG,
+            factory=factory,
+            record=recorder,
         )
         for drive in (factory.pin(17).drive_low, factory.pin(17).drive_high):
             drive()

@@ -154,10 +154,16 @@ class Pins:
             why = str(error) or type(error).__name__
             raise OSError(f"{why}; is this a Raspberry Pi, and is the agent's user in group gpio?") from None
 
-    def watch(self, moved: Callable[[], None]) -> None:
-        """``moved`` is called, in a thread of the library, at each edge."""
-        self._button.when_activated = moved
-        self._button.when_deactivated = moved
+    def watch(self, moved: Callable[[int], None]) -> None:
+        """``moved`` is called, in a thread of the library, at each edge, with how long ago the edge was, in ms: a
+        process that was stopped hears of it late, the kernel dated it."""
+
+        def told(button: Any) -> None:  # noqa: ANN401
+            age_s = button.active_time or button.inactive_time or 0  # one of them is None
+            moved(int(max(0, age_s) * 1000))  # below 0: a kernel that dates edges by another clock
+
+        self._button.when_activated = told
+        self._button.when_deactivated = told
 
     def level(self) -> int:
         """PRESSED or IDLE, read now."""
@@ -177,10 +183,17 @@ class OwnButton:
     """A pole in this process; a ``LocalPort`` for the agent. The siren sounds in the rhythm of the pole's sounder."""
 
     def __init__(
-        self, pins: Pins, flash: Flash, key: bytes, record: Callable[[int], object] = lambda _level: None
+        self,
+        pins: Pins,
+        flash: Flash,
+        key: bytes,
+        record: Callable[[int], object] = lambda _level: None,
+        failed: Callable[[OSError], object] | None = None,
     ) -> None:
-        """``record`` hears each change of the contact's level, as it was looked at."""
+        """``record`` hears each change of the contact's level, as it was looked at; ``failed``, that the flash could
+        not be read: nothing is done any more."""
         self._record = record
+        self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._pins = pins
         self._flash = flash
@@ -217,8 +230,9 @@ class OwnButton:
         self._timer.cancel()
         self._pins.close()
 
-    def _moved(self) -> None:
-        self._loop.call_soon_threadsafe(self._edge, _now_ms())  # the loop may be busy for longer than a press
+    def _moved(self, age_ms: int) -> None:
+        # Dated here: the loop may be busy for longer than a press.
+        self._loop.call_soon_threadsafe(self._edge, _now_ms() - age_ms)
 
     def _edge(self, now_ms: int) -> None:
         self._contact.edge(now_ms)
@@ -240,7 +254,13 @@ class OwnButton:
         # At rest runs are kept until the pole wants its step, so that a quiet button costs only the looks.
         active = not contact.rests(now_ms)
         if active or self._received or now_ms >= self._step_at_ms:
-            self._step(now_ms)
+            try:
+                self._step(now_ms)
+            except OSError as error:
+                if self._failed is None:
+                    raise
+                self._failed(error)
+                return
         due_ms = SAMPLE_MS if active else min(REST_MS, max(1, self._step_at_ms - now_ms))
         self._timer = self._loop.call_later(due_ms / 1000, self._turn)
 
@@ -264,7 +284,8 @@ def _now_ms() -> int:
 
 
 class OwnButtonKeeper:
-    """Opens the own button, tries again while its pins cannot be had, and hands it to ``add`` once it is there."""
+    """Opens the own button, tries again while its pins or its journal cannot be had, and hands it to ``add`` once it is
+    there. ``drop`` hears that it is there no more, and why."""
 
     def __init__(
         self,
@@ -273,6 +294,7 @@ class OwnButtonKeeper:
         key: bytes,
         *,
         add: Callable[[OwnButton], None],
+        drop: Callable[[str], object],
         log: Log,
         factory: Any = None,  # noqa: ANN401
         record: Recorder | None = None,
@@ -282,6 +304,7 @@ class OwnButtonKeeper:
         self._folder = folder
         self._key = key
         self._add = add
+        self._drop = drop
         self._log = log
         self._factory = factory
         self._own: OwnButton | None = None
@@ -299,7 +322,7 @@ class OwnButtonKeeper:
         flash = None
         try:
             flash = FileFlash(self._folder / f"{self._button.id}.journal")
-            self._own = OwnButton(pins, flash, self._key, record)
+            self._own = OwnButton(pins, flash, self._key, record, self._lose)
         except OSError as error:  # to open it is to read it: a bad sector of it must not end the poles' agent
             pins.close()
             if flash is not None:
@@ -310,6 +333,12 @@ class OwnButtonKeeper:
         self._log.outage_over("gpio", "own button is there", pole=self._button.id)
         self._add(self._own)
 
+    def _lose(self, error: OSError) -> None:
+        """It was open, and a sector of its journal has gone bad, or the disk: the poles' agent goes on."""
+        self._let_go()
+        self._fail(f"journal not usable: {error}")
+        self._drop(str(error))
+
     def _fail(self, why: str) -> None:
         self._log.outage("gpio", "own button out of service", level="error", pole=self._button.id, why=why)
         self._timer = asyncio.get_running_loop().call_later(RETRY_S, self._open)
@@ -317,7 +346,11 @@ class OwnButtonKeeper:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._own is not None:
             self._own.stop()
         if self._flash is not None:
             self._flash.close()
+        self._own = self._flash = None

@@ -97,6 +97,12 @@ class Ports:
         """``name`` is both line and port."""
         self._local[name] = port
 
+    def drop_local(self, name: str, reason: str) -> None:
+        """It is there no more; another may be added under its name."""
+        self._local.pop(name, None)
+        if name in self._open:
+            self._lost(name, reason)
+
     def start(self) -> None:
         """Look for ports now and every second."""
         self._look()
