@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from sos_sim.live.layout import KeptPort
+
 START_TIMEOUT_S = 10.0
 
 
@@ -25,11 +27,14 @@ def find_mosquitto() -> str:
     return found
 
 
+# Ports are few, and given back with the process: another run of the tests may begin at any moment.
+_kept: list[KeptPort] = []
+
+
 def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback that nobody listens on, and that nobody but us is given while this process lives."""
+    _kept.append(KeptPort())
+    return _kept[-1].number
 
 
 class Broker:
@@ -51,7 +56,7 @@ class Broker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it listens; another free port is taken if somebody was faster."""
+        """Start it and wait until it listens."""
         config = self.write_config()
         log = self.folder / "mosquitto.log"
         with log.open("ab") as output:
