@@ -7,6 +7,7 @@ press. Presses are dense all along: a campaign counts them.
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 
 from sos_sim.checkers import Town
 from sos_sim.faults import FAULTS
@@ -19,12 +20,27 @@ PRESSES_PER_H = (300, 900, 2400, 6000)
 SHARE = (0.08, 0.15, 0.3, 0.5)
 FAULT_EVERY_S = (4.0, 40.0)
 LEAST_KINDS = 4
-# Effect -> what brings it about: fault, how much of the crash's time it lasts, its arguments.
-BROUGHT_ABOUT: dict[str, tuple[str, float, dict[str, float | str]]] = {
-    "ClosePort": ("wire-moved", 0.9, {}),
-    "MarkWaiting": ("station-restored", 0.4, {"how": "over the old file", "off_s": 1.0}),
-    "Disconnect": ("network-half-cut", 0.9, {"direction": "cut_down"}),
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts."""
+
+    name: str
+    share: tuple[float, float]
+    with_: dict[str, float | str] = field(default_factory=dict)
+
+
+# Effect at which a program is to crash -> what brings it about, where it comes seldom by itself.
+BROUGHT_ABOUT = {
+    "ClosePort": Companion("wire-moved", (0.0, 0.9)),
+    "StoreTimebase": Companion("agent-power-cut", (0.0, 0.2)),
+    "MarkWaiting": Companion("station-restored", (0.0, 0.4), {"how": "over the old file", "off_s": 1.0}),
+    "Disconnect": Companion("network-half-cut", (0.0, 0.9), {"direction": "cut_down"}),
 }
+# Fault -> what then happens on top of it now and then, for the two seldom meet.
+MADE_WORSE = {"agent-disk-full": Companion("agent-disk-failing", (0.4, 0.6))}
+WORSE = 0.4
 FAULTS_S, HEAL_S, CALM_S = (240.0, 900.0), (2.0, 30.0), (60.0, 240.0)
 # Nobody presses in the last of these seconds before all must be well: officers have to close what is open.
 QUIET_S = 75.0
@@ -105,31 +121,31 @@ def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cyc
                 Planned(name=kind.name, where=where, at_s=round(at_s, 3), until_s=round(until_s, 3), with_=arguments)
             )
             free_s[kind.name, where] = until_s + 0.01
-            planned += _brought_about(rng, town, planned[-1], free_s)
+            planned += _companion(rng, town, planned[-1], free_s)
         at_s += rng.expovariate(1 / every_s)
     if rng.random() < 0.25:
         planned += _one_by_one(rng, town, cycle)
     return planned
 
 
-def _brought_about(
-    rng: random.Random, town: Town, crash: Planned, free_s: dict[tuple[str, str], float]
-) -> list[Planned]:
-    """What brings the effect about at which that crash is to be, where it comes seldom by itself."""
-    name, share, arguments = BROUGHT_ABOUT.get(str(crash.with_.get("effect")), ("", 0.0, {}))
-    if not name:
+def _companion(rng: random.Random, town: Town, first: Planned, free_s: dict[tuple[str, str], float]) -> list[Planned]:
+    """What comes with that fault, at its part of the town."""
+    companion = BROUGHT_ABOUT.get(str(first.with_.get("effect")))
+    if companion is None and first.name in MADE_WORSE and rng.random() < WORSE:
+        companion = MADE_WORSE[first.name]
+    if companion is None:
         return []
     where = [
         one
-        for one in places(town, FAULTS[name].place)
-        if one == "" or one.startswith("station>") or town.point_of.get(one) == crash.where
+        for one in places(town, FAULTS[companion.name].place)
+        if one in ("", first.where) or one.startswith("station>") or town.point_of.get(one) == first.where
     ]
-    until_s = round(crash.at_s + share * (crash.until_s - crash.at_s), 3)
+    at_s, until_s = (round(first.at_s + share * (first.until_s - first.at_s), 3) for share in companion.share)
     at = rng.choice(where) if where else None
-    if at is None or free_s.get((name, at), 0.0) > crash.at_s:
+    if at is None or free_s.get((companion.name, at), 0.0) > at_s:
         return []
-    free_s[name, at] = until_s + 0.01
-    return [Planned(name=name, where=at, at_s=crash.at_s, until_s=until_s, with_=dict(arguments))]
+    free_s[companion.name, at] = until_s + 0.01
+    return [Planned(name=companion.name, where=at, at_s=at_s, until_s=until_s, with_=dict(companion.with_))]
 
 
 def _one_by_one(rng: random.Random, town: Town, cycle: Cycle) -> list[Planned]:

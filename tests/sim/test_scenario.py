@@ -10,7 +10,7 @@ import pytest
 from sos_agent.core.effects import ClosePort
 from sos_contract.errors import UserError
 from sos_sim.coverage import all_rows, recording
-from sos_sim.draw import BROUGHT_ABOUT, draw
+from sos_sim.draw import BROUGHT_ABOUT, MADE_WORSE, draw
 from sos_sim.faults import FAULTS, page
 from sos_sim.faults.base import drawn, usual, wrong
 from sos_sim.play import Run
@@ -31,7 +31,8 @@ def test_the_same_seed_draws_the_same_and_what_it_draws_can_be_said(seed: int) -
     assert scenario == draw(seed, 1.0) != draw(seed + 1, 1.0)
     assert load(dump(scenario)) == scenario
     assert len(scenario.swarm) >= 4
-    others = {"wire-cut", "network-cut", *(name for name, _, _ in BROUGHT_ABOUT.values())}
+    companions = (*BROUGHT_ABOUT.values(), *MADE_WORSE.values())
+    others = {"wire-cut", "network-cut", *(one.name for one in companions)}
     assert {fault.name for fault in scenario.fault} <= set(scenario.swarm) | others
 
 
@@ -182,9 +183,25 @@ def test_a_crash_at_an_effect_that_comes_seldom_comes_with_what_brings_it_about(
     for seed in range(80):
         faults = draw(seed, 1.0).fault
         for crash in faults:
-            name = BROUGHT_ABOUT.get(str(crash.with_.get("effect")), ("",))[0]
-            brought |= {name for other in faults if other.name == name and other.at_s == crash.at_s}
-    assert brought == {name for name, _, _ in BROUGHT_ABOUT.values()}
+            effect = str(crash.with_.get("effect"))
+            if effect in BROUGHT_ABOUT:
+                name = BROUGHT_ABOUT[effect].name
+                brought |= {effect for other in faults if other.name == name and other.at_s == crash.at_s}
+    assert brought == set(BROUGHT_ABOUT)
+
+
+def test_a_full_disk_also_fails_now_and_then() -> None:
+    """Two hundred hours had not met it (seeds 1 to 199)."""
+    faults = [fault for seed in range(20) for fault in draw(seed, 1.0).fault]
+    full = [fault for fault in faults if fault.name in MADE_WORSE]
+    worse = [
+        (one, other)
+        for one in full
+        for other in faults
+        if other.name == MADE_WORSE[one.name].name and other.where == one.where and one.at_s < other.at_s
+        and other.until_s < one.until_s
+    ]  # fmt: skip
+    assert 0 < len(worse) < len(full)
 
 
 def test_a_cable_on_another_adapter_is_found_and_found_again_at_home() -> None:

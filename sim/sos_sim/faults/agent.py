@@ -15,11 +15,12 @@ AGENT_EFFECTS: tuple[type, ...] = agent_effects.Effect.__args__
 STATION_EFFECTS: tuple[type, ...] = station_effects.Effect.__args__
 _AT_STARTS = (
     "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "EndFaults", "Log", "StoreBoot",
-    "StoreTimebase", "FetchReceipted",
+    "FetchReceipted",
 )  # fmt: skip
 # These come seldom: the crash is at the first.
 _SELDOM = (
-    "ClosePort", "Disconnect", "MarkWaiting", "StoreKeys", "StoreCommand", "SettleCommand", "ReadCommands",
+    "ClosePort", "Disconnect", "MarkWaiting", "StoreKeys", "StoreTimebase", "StoreCommand", "SettleCommand",
+    "ReadCommands",
 )  # fmt: skip
 
 
