@@ -187,7 +187,7 @@ def _faults(connection: sqlite3.Connection, effect: ReadFaults) -> FaultPage:
     where = "" if effect.request.everything else "WHERE until_wall_ms IS NULL"
     total = connection.execute(f"SELECT count(*) FROM fault {where}").fetchone()[0]
     found = connection.execute(
-        "SELECT point, pole, kind, since_wall_ms, last_good_wall_ms, until_wall_ms, value, count"
+        "SELECT point, pole, kind, since_wall_ms, last_good_wall_ms, until_wall_ms, value, max(count, 1)"
         f" FROM fault {where} ORDER BY id DESC LIMIT ? OFFSET ?",
         (effect.limit, effect.request.offset),
     ).fetchall()

@@ -11,7 +11,7 @@ VERSION = 2
 
 # `queue` is the alarm's place in the officer's list (core.incidents), 4 for closed ones. The unique index is what tells
 # a duplicate: identity and content, without the clash number of an outbox. `record` is the number of the ledger's
-# record of a change or a fault; 0: from before there was a ledger.
+# record of a change or a fault; 0: from before there was a ledger. `count` of a fault is how often notices told of it.
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 

@@ -39,6 +39,9 @@ from sos_station.edge.reads import MAX_SHOWN, rows_of_request, stage_of
 # Incidents deleted in one commit, so that no press waits behind a long one; the rest goes the next day.
 MAX_PRUNED = 500
 
+# Health tells of a fault within seconds of the notice, whose time is its beginning.
+TOLD_LATE_MS = 10_000
+
 # The bound stands in the statement, as in ``reads``.
 _JOINED = (
     f"SELECT incident FROM alarm WHERE pole = ? AND family = ? AND queue < {incidents.SETTLED}"
@@ -137,7 +140,8 @@ def _store_notice(connection: sqlite3.Connection, effect: StoreNotice) -> Done:
             "INSERT OR REPLACE INTO detail VALUES (?, ?, ?, ?, ?)", (*_press(notice.detail.id), notice.detail.held_ms)
         )
     elif does == faults.OPENS:
-        _open_fault(connection, found)
+        if not _tell_of_ended(connection, found):
+            _open_fault(connection, found)
     elif does == faults.ENDS:
         _end_fault(connection, place, wall_ms, at.wall_ms)
     elif does == faults.HAPPENS:
@@ -169,7 +173,7 @@ class _Fault(NamedTuple):
     last_good_ms: int
     told_ms: int
     value: int = 0
-    times: int = 1
+    times: int = 1  # how often notices told of it
 
     def record(self, number: int | None, until_ms: int | None) -> dict[str, Any]:
         """What the ledger says of it."""
@@ -209,6 +213,17 @@ def _open_fault(connection: sqlite3.Connection, fault: _Fault) -> None:
     connection.execute("UPDATE fault SET record = ? WHERE id = ?", (entry.number, number))
 
 
+def _tell_of_ended(connection: sqlite3.Connection, fault: _Fault) -> bool:
+    """A notice that waited behind alarms, or for its disk, tells of what health has opened and ended meanwhile: one
+    outage is one fault. Whether it was so."""
+    ended = connection.execute(
+        "UPDATE fault SET count = ?, value = ? WHERE id = (SELECT max(id) FROM fault WHERE point = ? AND pole = ?"
+        " AND kind = ? AND until_wall_ms > ? AND since_wall_ms <= ? AND count = 0)",
+        (fault.times, fault.value, *fault.place, fault.since_ms, fault.since_ms + TOLD_LATE_MS),
+    )
+    return ended.rowcount > 0
+
+
 def _end_fault(connection: sqlite3.Connection, place: tuple[str, str, str], wall_ms: int, at_ms: int) -> bool:
     stands = connection.execute(
         "SELECT id, max(?, since_wall_ms) FROM fault"
@@ -233,7 +248,9 @@ def _set_fault(connection: sqlite3.Connection, effect: SetFault) -> Done:
         "SELECT 1 FROM fault WHERE point = ? AND pole = ? AND kind = ? AND until_wall_ms IS NULL", place
     ).fetchone()
     if stands is None:
-        _open_fault(connection, _Fault(place, effect.at.wall_ms, effect.last_good_wall_ms, effect.at.wall_ms))
+        # Told no times so far: the notice of it may come yet.
+        found = _Fault(place, effect.at.wall_ms, effect.last_good_wall_ms, effect.at.wall_ms, times=0)
+        _open_fault(connection, found)
     return Done(stands is None)
 
 
