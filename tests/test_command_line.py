@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from safezone.cli import main
+from sos_contract.files import MAX_FILE_BYTES
 from sos_contract.site import SiteError, read_keys
-from sos_contract.toml import MAX_FILE_BYTES
 
 GOOD = """
 version = 1

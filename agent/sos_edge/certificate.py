@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sos_contract.errors import UserError
+from sos_contract.files import read_file
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _COMMON_NAME = bytes.fromhex("0603550403")  # the object identifier 2.5.4.3 with its tag and length
@@ -29,7 +30,7 @@ class Certificate(NamedTuple):
 
 def read_certificate(path: Path) -> Certificate:
     """The first certificate of a PEM file. Raises OSError, or UserError if there is none to be read."""
-    found = _PEM.search(path.read_bytes())
+    found = _PEM.search(read_file(path))
     try:
         return _read(base64.b64decode(found[1])) if found else _none(path)
     except (ValueError, IndexError):

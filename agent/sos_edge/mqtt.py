@@ -23,6 +23,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from sos_contract.files import read_file
 from sos_edge import clock
 from sos_edge.address import HUNG_UP, ODD, STEP_TIMEOUT_S, Address, explain
 
@@ -88,12 +89,11 @@ class Tls:
     def context(self, *, check_dates: bool) -> ssl.SSLContext:
         """A context that checks chain and host name always, and dates unless the clock cannot be believed.
 
-        A list of revoked certificates in the CA's file is obeyed. Raises ValueError, in words that name the file, for
-        files that are absent or unusable.
+        A list of revoked certificates in the CA's file is obeyed. Raises ValueError, in words, for a file of no use.
         """
         for file in filter(None, (self.ca, self.cert, self.key)):
             try:
-                file.open("rb").close()
+                read_file(file)
             except OSError as error:
                 raise ValueError(f"{file}: cannot be read ({error.strerror}); see [station.tls]") from None
         try:

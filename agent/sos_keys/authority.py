@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sos_contract.errors import UserError
+from sos_contract.files import read_file
 from sos_contract.who import MAX_COMMON_NAME, Who, who
 from sos_keys.folder import make_folder, replace, write_new
 
@@ -64,9 +65,9 @@ class Authority:
         if mode & 0o077:
             raise UserError(f"{folder}/ca.key: others may read it (mode {mode:04o}); run: chmod 600 {folder}/ca.key")
         try:
-            self._cert = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-            key = load_pem_private_key((folder / "ca.key").read_bytes(), None)
-            self._revoked = x509.load_pem_x509_crl((folder / "crl.pem").read_bytes())
+            self._cert = x509.load_pem_x509_certificate(read_file(folder / "ca.pem"))
+            key = load_pem_private_key(read_file(folder / "ca.key"), None)
+            self._revoked = x509.load_pem_x509_crl(read_file(folder / "crl.pem"))
         except (ValueError, TypeError) as error:
             raise UserError(f"{folder}: a damaged authority ({error}); restore it from your copy") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or not fits(self._cert, key):
@@ -141,7 +142,7 @@ class Authority:
 
     def issued(self) -> list[Issued]:
         """Every certificate signed so far, by name and end."""
-        found = [self.read(path.read_bytes()) for path in (self._folder / "issued").glob("*.pem")]
+        found = [self.read(read_file(path)) for path in (self._folder / "issued").glob("*.pem")]
         return sorted((one for one in found if one is not None), key=lambda one: (one.who, one.until, one.serial))
 
     def read(self, pem: bytes) -> Issued | None:

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from sos_contract.errors import UserError
+from sos_contract.files import read_file
 from sos_contract.site import Site, nearest
 from sos_contract.who import KINDS, Who, who
 from sos_keys.authority import Authority, Issued, Pair, hosts_of, pair_fits
@@ -57,7 +58,7 @@ def make(out: Path, authority: Authority, holder: Who, until: datetime) -> None:
 def renew(out: Path, authority: Authority, holder: Who, until: datetime) -> None:
     """Another key and certificate for a holder who has one; what else is in the folder stays."""
     folder = folder_of(out, holder)
-    hosts = hosts_of((folder / "cert.pem").read_bytes())
+    hosts = hosts_of(read_file(folder / "cert.pem"))
     for name, data in _files(authority, holder, authority.issue(holder, hosts, until)).items():
         replace(folder / name, data)
 
@@ -69,7 +70,7 @@ def refresh(out: Path, authority: Authority) -> None:
         names = ("ca.pem", "crl.pem") if holder.kind == "broker" else ("ca.pem",)
         for name in names if folder.is_dir() else ():
             data = authority.trust if name == "ca.pem" else authority.revocations
-            if not (folder / name).exists() or (folder / name).read_bytes() != data:
+            if not (folder / name).exists() or read_file(folder / name) != data:
                 replace(folder / name, data)
 
 
@@ -83,7 +84,7 @@ def newest(out: Path, folder: Path) -> None:
         why = f"not here, though it has signed {made}"
         raise UserError(f"{folder}: {why}; bring it back from your copy, or move what is in {out} away to begin anew")
     for path in sorted(out.glob("broker.*/crl.pem")):
-        if Authority(folder).is_older_than(path.read_bytes()):
+        if Authority(folder).is_older_than(read_file(path)):
             raise UserError(f"{folder}: older than {path}, which turns more people away; bring the newest copy")
 
 
@@ -113,7 +114,7 @@ def current(out: Path, authority: Authority, holder: Who) -> Issued | None:
     """The certificate in the holder's folder; None if it, or its key, is not there or not ours."""
     found, folder = certificate(out, authority, holder), folder_of(out, holder)
     try:
-        cert, key = ((folder / name).read_bytes() for name in ("cert.pem", "key.pem"))
+        cert, key = (read_file(folder / name) for name in ("cert.pem", "key.pem"))
     except FileNotFoundError:
         return None
     return found if pair_fits(cert, key) else None
@@ -122,7 +123,7 @@ def current(out: Path, authority: Authority, holder: Who) -> Issued | None:
 def certificate(out: Path, authority: Authority, holder: Who) -> Issued | None:
     """As ``current``, whatever its key: a rotation that was cut off leaves the new key with the old certificate."""
     try:
-        found = authority.read((folder_of(out, holder) / "cert.pem").read_bytes())
+        found = authority.read(read_file(folder_of(out, holder) / "cert.pem"))
     except FileNotFoundError:
         return None
     return found if found is not None and found.who == holder else None

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
-from sos_agent.edge.record import FORMAT, VERSION
+from sos_agent.edge.record import FORMAT, MOST_BYTES, VERSION
 from sos_contract.errors import UserError
+from sos_contract.files import read_file
 from sos_wire.frame import MIN_RAW, TALK_DOWN, TALK_UP, Decoder, Frame, parse
 from sos_wire.talk import ANSWER, POLL
 
@@ -59,8 +61,7 @@ class Happened:
 def read_record(path: Path) -> Record:
     """The record in that file; raises UserError, one line, for what is none of ours or of another version."""
     try:
-        with path.open(encoding="utf-8") as file:
-            return _read(path, file)
+        return _read(path, TextIOWrapper(BytesIO(read_file(path, MOST_BYTES)), encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot read the record ({error.strerror}); name a file of agent --record") from None
     except UnicodeDecodeError:

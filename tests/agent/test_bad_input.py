@@ -51,6 +51,18 @@ def test_a_certificate_that_has_ended_names_the_clock_that_says_so(tmp_path: Pat
     assert "this machine's clock says 2" in line and line.endswith("rotate it, or set the clock")
 
 
+def test_a_pipe_in_the_place_of_a_certificate_or_key_is_not_waited_for(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    mine = authority.sign("point.merlin")
+    pipe = tmp_path / "pipe.pem"
+    os.mkfifo(pipe, 0o600)
+    for tls in (Tls(pipe, mine.cert, mine.key), Tls(authority.ca, pipe, mine.key), Tls(authority.ca, mine.cert, pipe)):
+        with pytest.raises(ValueError, match=r"pipe.pem: cannot be read \(it is a pipe or a device\)"):
+            tls.context(check_dates=True)
+    told = list(check.certificate(Tls(authority.ca, pipe, mine.key), MERLIN))
+    assert told == [f"{pipe}: cannot be read (it is a pipe or a device)"]
+
+
 def test_a_read_only_disk_is_no_matter_of_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = os.statvfs(tmp_path)
     flags = SimpleNamespace(f_flag=room.f_flag | os.ST_RDONLY, f_bavail=0, f_frsize=1)
@@ -93,6 +105,6 @@ def test_a_key_file_of_another_user_needs_another_owner(tmp_path: Path, monkeypa
     def denied(*_given: object, **_named: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("sos_contract.toml.os.open", denied)
+    monkeypatch.setattr("sos_contract.files.os.open", denied)
     with pytest.raises(SiteError, match="run: sudo chown <user of the agent>"):
         read_keys(tmp_path / "poles.toml", [])
