@@ -5,7 +5,8 @@ Nothing of the simulator is imported before a test asks for one of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from sos_contract.site import Site
     from sos_sim.testing.live import LiveZone
     from sos_sim.testing.virtual import VirtualZone
 
@@ -20,6 +22,13 @@ _MARKER = "zone(site, points, seeds, brokers, hours, faults, officers): the town
 # A seed is a test: more than these are a campaign, for which there is `safezone soak`.
 SEEDS_MOST = 10_000
 _ZONE: pytest.StashKey[Any] = pytest.StashKey()
+# word of the marker -> what it has to be: of a list, each of its things; and how that is said
+_SORTS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "site": ((str, Path), "a name or a file"), "brokers": (int, "a whole number"), "hours": ((int, float), "a number"),
+    "officers": (bool, "True or False"), "seeds": (int, "a list of whole numbers, such as range(5)"),
+    "points": (str, 'a list of names, such as ["market"]'), "faults": (str, 'a list of names, such as ["wire-cut"]'),
+}  # fmt: skip
+_LISTS = ("seeds", "points", "faults")
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Wanted:
     """What the marker says. ``points``: of the site, only these; ``seeds``: a test each; ``hours``: how long the town
     lives at least; ``faults``: names in sim/FAULTS.md that befall it meanwhile; ``officers``: two are at the desk."""
 
-    site: str = "betong"
+    site: str | Path = "betong"
     points: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     brokers: int = 1
@@ -52,19 +61,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def zone(request: pytest.FixtureRequest, tmp_path: Path) -> VirtualZone:
     """A town on virtual time, in service; every promise is checked to the end of the test, and at its end."""
-    from sos_contract.errors import UserError
-    from sos_contract.site import find_site, read_site
-    from sos_sim.testing.virtual import VirtualZone, only
+    from sos_sim.testing.virtual import VirtualZone
 
     wanted = _wanted(request.node)
-    try:
-        site = only(read_site(find_site(wanted.site)), wanted.points)
+    seed = getattr(request, "param", wanted.seeds[0])  # without one where a test asks for the fixture by its name
+    with _one_line():
         made = VirtualZone(
-            site, request.param, tmp_path, brokers=wanted.brokers, hours=wanted.hours, faults=wanted.faults,
+            _site(wanted), seed, tmp_path, brokers=wanted.brokers, hours=wanted.hours, faults=wanted.faults,
             officers=wanted.officers,
         )  # fmt: skip
-    except UserError as error:
-        pytest.fail(str(error), pytrace=False)
     request.node.stash[_ZONE] = made
     return made
 
@@ -72,12 +77,10 @@ def zone(request: pytest.FixtureRequest, tmp_path: Path) -> VirtualZone:
 @pytest.fixture
 def live_zone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveZone]:
     """A zone of real processes, in service; all of them are ended with the test."""
-    from sos_contract.site import find_site, read_site
     from sos_sim.testing.live import LiveZone
-    from sos_sim.testing.virtual import only
 
-    wanted = _wanted(request.node)
-    made = LiveZone(only(read_site(find_site(wanted.site)), wanted.points), tmp_path / "zone", tmp_path)
+    with _one_line():
+        made = LiveZone(_site(_wanted(request.node)), tmp_path / "zone", tmp_path)
     request.node.stash[_ZONE] = made
     try:
         yield made
@@ -105,6 +108,24 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """What the project says in one line fails the test with that line and no traceback."""
+    from sos_contract.errors import SafezoneError
+
+    try:
+        yield
+    except SafezoneError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _site(wanted: Wanted) -> Site:
+    from sos_contract.site import find_site, read_site
+    from sos_sim.scenario import only
+
+    return only(read_site(find_site(str(wanted.site))), wanted.points)
+
+
 def _wanted(node: pytest.Item) -> Wanted:
     """What the test's marker says; fails it, in one line, for what cannot be."""
     marker = node.get_closest_marker("zone")
@@ -113,7 +134,8 @@ def _wanted(node: pytest.Item) -> Wanted:
     if marker.args:
         wrong = "takes words only, such as zone(seeds=range(5))"
     else:
-        wrong = _unknown(marker.kwargs, Wanted.__dataclass_fields__) or _impossible(Wanted(**marker.kwargs))
+        given = marker.kwargs
+        wrong = _unknown(given, Wanted.__dataclass_fields__) or _wrong_sort(given) or _impossible(Wanted(**given))
     if wrong:
         pytest.fail(f"{node.nodeid}: the marker 'zone' {wrong}", pytrace=False)
     return Wanted(**marker.kwargs)
@@ -123,6 +145,20 @@ def _unknown(given: Collection[str], known: Collection[str]) -> str:
     from sos_contract.site import nearest
 
     return next((f"has no word '{name}'{nearest(name, known)}" for name in given if name not in known), "")
+
+
+def _wrong_sort(given: Mapping[str, object]) -> str:
+    for name, value in given.items():
+        sort, words = _SORTS[name]
+        if name in _LISTS:
+            good = isinstance(value, range) and sort is int
+            if isinstance(value, Sequence) and not isinstance(value, str | bytes | range):
+                good = all(isinstance(one, sort) for one in value)
+        else:
+            good = isinstance(value, sort)
+        if not good:
+            return f"has {name}={value!r}; it takes {words}"
+    return ""
 
 
 def _impossible(wanted: Wanted) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 import tomli_w
 
 from sos_contract.errors import UserError
+from sos_contract.files import read_file
 from sos_contract.site import Site, find_site, nearest, read_site
 from sos_contract.toml import parse_toml
 from sos_sim.checkers import Town
@@ -22,6 +24,7 @@ HOURS_MOST = 744.0
 BROKERS_MOST = 5
 PRESSES_MOST, FAULTS_MOST = 2_000_000, 200_000
 PRESS_MS = (1, 600_000)
+MOST_BYTES = 64 * 1024 * 1024  # so many faults, some three hundred bytes each
 # From the last fault's end to the demand that the town be well: what back-off (5 s), a link (8 s), a broker that is
 # given up (15 s), a round of progress (30 s) and a pass over the outbox (60 s) may take one after the other.
 SETTLE_S = 150.0
@@ -102,7 +105,7 @@ def dump(scenario: Scenario) -> str:
 def read_scenario(path: Path) -> Scenario:
     """Read and check a scenario file; raises UserError, one line, for what cannot be played."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MOST_BYTES).decode("utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot read the scenario ({error.strerror}); name one with --scenario") from None
     except UnicodeDecodeError as error:
@@ -113,13 +116,21 @@ def read_scenario(path: Path) -> Scenario:
 def load(text: str, named: str = "scenario") -> Scenario:
     """A scenario from TOML; raises UserError that begins with ``named``."""
     try:
-        scenario = msgspec.convert(parse_toml(text), Scenario)
+        data = parse_toml(text)
+        version = data.get("version", VERSION)
+        if isinstance(version, int) and version != VERSION:  # first: another version may have other words
+            known = f"version {version} of a scenario is unknown here; this release reads version {VERSION}"
+            raise UserError(f"{named}: {known}")
+        scenario = msgspec.convert(data, Scenario)
     except msgspec.ValidationError as error:
         raise UserError(f"{named}: {_explain(error)}") from None
     except ValueError as error:
         raise UserError(f"{named}: not a TOML file: {error}") from None
-    for complaint in complaints(scenario):
-        raise UserError(f"{named}: {complaint}")
+    try:
+        for complaint in complaints(scenario):
+            raise UserError(complaint)
+    except UserError as error:  # also of its site or points
+        raise UserError(f"{named}: {error}") from None
     return scenario
 
 
@@ -139,9 +150,13 @@ def _explain(error: msgspec.ValidationError) -> str:
 
 def site_of(scenario: Scenario) -> Site:
     """The site that it plays in, with no more points than it names; raises SiteError."""
-    site = read_site(find_site(scenario.site))
-    chosen = tuple(site.find_point(point) for point in scenario.points)
-    return msgspec.structs.replace(site, point=chosen) if chosen else site
+    return only(read_site(find_site(scenario.site)), scenario.points)
+
+
+def only(site: Site, points: Iterable[str]) -> Site:
+    """The site with these points alone, each once; all of them if none is named. Raises SiteError."""
+    kept = tuple(site.find_point(point) for point in dict.fromkeys(points))
+    return msgspec.structs.replace(site, point=kept) if kept else site
 
 
 def town_of(site: Site, brokers: int) -> Town:
@@ -164,8 +179,6 @@ def places(town: Town, place: str) -> list[str]:
 
 def complaints(scenario: Scenario) -> list[str]:
     """What cannot be played, a sentence each."""
-    if scenario.version != VERSION:
-        return [f"version {scenario.version} of a scenario is unknown here; this release reads version {VERSION}"]
     if not 0 < scenario.hours <= HOURS_MOST:
         return [f"hours = {scenario.hours:g} is outside 0 to {HOURS_MOST:g}"]
     if not 1 <= scenario.brokers <= BROKERS_MOST:
@@ -179,7 +192,7 @@ def complaints(scenario: Scenario) -> list[str]:
     for name in scenario.swarm:
         if name not in FAULTS:
             found.append(f"unknown fault '{name}' in swarm{nearest(name, FAULTS)}")
-    return found + _wrong_expectations(scenario) + _wrong_cycles(scenario)
+    return found + _wrong_expectations(scenario) + _wrong_cycles(scenario) + _too_long(scenario)
 
 
 def _wrong_touch(touch: Touch, town: Town, scenario: Scenario) -> str:
@@ -241,3 +254,9 @@ def _wrong_cycles(scenario: Scenario) -> list[str]:
             return [f"faults reach into the progress from {cycle.settle_s:g} to {cycle.end_s:g} s"]
         before_s = cycle.end_s
     return []
+
+
+def _too_long(scenario: Scenario) -> list[str]:
+    """Presses that repeat, and cycles, may go on behind ``hours``."""
+    end_h = scenario.cycles[-1].end_s / 3600
+    return [f"it ends after {end_h:g} hours; {HOURS_MOST:g} at most"] if not end_h <= HOURS_MOST + 1 else []

@@ -20,7 +20,8 @@ from tests.ledger.books import edit, rehash, verify, words
 
 from safezone.cli import main
 from sos_contract.site import find_site, read_site
-from sos_sim.testing.virtual import VirtualZone, only
+from sos_sim.scenario import only
+from sos_sim.testing.virtual import VirtualZone
 from sos_station.core.effects import Prune
 from sos_station.core.records import Stamp
 from sos_station.edge import writes

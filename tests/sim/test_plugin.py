@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from sos_contract.errors import UserError
+from sos_contract.payloads import AlarmView
+from sos_contract.site import find_site, read_site
 from sos_sim.bugs import find_bug
+from sos_sim.scenario import only
 from sos_sim.testing.virtual import VirtualZone
-from sos_sim.testing.watch import ExpectationError
+from sos_sim.testing.watch import ExpectationError, Shown, Watch
+from sos_sim.trace import Row
 
 pytest_plugins = ["pytester"]
 POLE = "market-1"
@@ -94,14 +99,13 @@ def test_a_fault_lasts_as_long_as_it_is_said(zone: VirtualZone) -> None:
         (lambda zone: zone.fail("wire-loss", "merlin-1"), "unknown line 'merlin-1'"),
         (lambda zone: zone.expect(POLE).shows("green", within_s=1), "unknown look 'green'"),
         (lambda zone: zone.run(1e12), "outside 0 to"),
+        (lambda zone: zone.press(POLE, ms=-4), "a press of -4 ms is outside 1 to 600000"),
+        (lambda zone: zone.press(POLE, ms=float("nan")), "a press of nan ms is outside"),
         (lambda zone: zone.mend(POLE), "it is not cut"),
         (lambda zone: zone.down("stashion"), "did you mean 'station'"),
     ],
 )
 def test_what_cannot_be_said_is_refused_in_a_line(act: object, words: str, tmp_path: Path) -> None:
-    from sos_contract.site import find_site, read_site
-    from sos_sim.testing.virtual import only
-
     zone = VirtualZone(only(read_site(find_site("betong")), ["market"]), 0, tmp_path)
     with pytest.raises(UserError, match=words) as caught:
         act(zone)  # type: ignore[operator]
@@ -140,6 +144,12 @@ def test_faults_come_from_the_seed_and_each_seed_is_a_test(pytester: pytest.Pyte
         ({"hours": 1e9}, "*has 1e+09 hours, which is outside 0 to 744"),
         ({"seeds": range(10**7)}, "*has 1e+07 seeds, which is outside 1 to 10000"),
         ({"site": "betonk"}, "*no site file 'betonk'; did you mean 'betong'?"),
+        ({"site": None}, "*has site=None; it takes a name or a file"),
+        ({"seeds": 5}, "*has seeds=5; it takes a list of whole numbers, such as range(5)"),
+        ({"seeds": ["a"]}, "*has seeds=?'a'?; it takes a list of whole numbers*"),
+        ({"hours": 1, "faults": "wire-cut"}, "*has faults='wire-cut'; it takes a list of names*"),
+        ({"hours": "1"}, "*has hours='1'; it takes a number"),
+        ({"brokers": 1.5}, "*has brokers=1.5; it takes a whole number"),
     ],
 )
 def test_a_marker_that_cannot_be_is_refused_in_a_line(
@@ -150,6 +160,49 @@ def test_a_marker_that_cannot_be_is_refused_in_a_line(
     done.stdout.fnmatch_lines([said])
     done.stdout.no_fnmatch_line("*Traceback*")
     assert len(done.outlines) < 15
+
+
+def test_a_site_that_is_not_there_is_refused_in_a_line_by_real_processes_too(pytester: pytest.Pytester) -> None:
+    body = "import pytest\n@pytest.mark.zone(points=['merlyn'])\ndef test_it(live_zone):\n    pass\n"
+    done = outcome(pytester, body)
+    done.stdout.fnmatch_lines(["unknown point 'merlyn'; did you mean 'merlin'?"])
+    assert len(done.outlines) < 15
+
+
+def test_a_site_file_may_be_a_path_and_a_zone_be_asked_for_by_name(pytester: pytest.Pytester) -> None:
+    body = (
+        "import pytest\nfrom pathlib import Path\nfrom sos_contract.site import find_site\n"
+        "@pytest.mark.zone(site=find_site('betong'), points=['market'], seeds=[7])\n"
+        "def test_it(request):\n    assert request.getfixturevalue('zone').seed == 7\n"
+    )
+    outcome(pytester, body).assert_outcomes(passed=1)
+
+
+class Hasty(Watch):
+    """Its lamp does two things before anybody looks again."""
+
+    now_s = 0.0
+    rows: Sequence[Row] = ()
+
+    def wait(self, condition: Callable[[], bool], most_s: float) -> bool:
+        self.shown[POLE] += [Shown(1.0, "pressed"), Shown(1.005, "held")]
+        return condition()
+
+    def alarms(self) -> tuple[AlarmView, ...]:
+        return ()
+
+    def act(self, pole: str, action: str, disposition: str) -> str:
+        return ""
+
+
+def test_a_look_that_is_over_before_anybody_looks_again_was_shown(tmp_path: Path) -> None:
+    zone = Hasty(read_site(find_site("betong")), [POLE], tmp_path)
+    zone.finger(POLE, 150)
+    assert zone.expect(POLE).shows("pressed", within_s=2) == 1.0
+    with pytest.raises(ExpectationError, match="showed 'pressed' within 2 s"):
+        zone.expect(POLE).never_shows("pressed", for_s=2)
+    with pytest.raises(ExpectationError, match="did not keep 'held' for 2 s"):
+        zone.expect(POLE).keeps("held", for_s=2)
 
 
 def test_a_run_that_does_not_use_it_imports_nothing_of_it(tmp_path: Path) -> None:

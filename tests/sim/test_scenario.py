@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,19 @@ from sos_sim.draw import BROUGHT_ABOUT, MADE_WORSE, draw
 from sos_sim.faults import FAULTS, page
 from sos_sim.faults.base import drawn, usual, wrong
 from sos_sim.play import Run
-from sos_sim.scenario import SETTLE_S, Cycle, Planned, Scenario, Touch, dump, load, places, site_of, town_of
+from sos_sim.scenario import (
+    SETTLE_S,
+    Cycle,
+    Planned,
+    Scenario,
+    Touch,
+    dump,
+    load,
+    places,
+    read_scenario,
+    site_of,
+    town_of,
+)
 from sos_station.core import points
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +99,12 @@ _HEAD = 'site = "betong"\nhours = 0.1\n'
         ("hours = 1e9", "outside 0 to 744"),
         ("hours = 1\nbrokers = 1000", "brokers = 1000 is outside"),
         ('hours = 1\nversion = 7', "version 7"),
-        ('hours = 1\nsite = "paris"', "no site file 'paris'"),
+        ('hours = 1\nversion = 7\nwords = "of another release"', "version 7"),
+        ('hours = 1\nsite = "paris"', "my.toml: no site file 'paris'"),
+        ('hours = 1\npoints = ["merlyn"]', "my.toml: unknown point 'merlyn'; did you mean 'merlin'?"),
+        (_HEAD + '[[press]]\npole="merlin-1"\nat_s=1\ntimes=1000000\nevery_s=3600', "it ends after 1e+06 hours; 744"),
+        (_HEAD + '[[cycle]]\nbegin_s=0\nheal_s=1\nsettle_s=2\nend_s=1e12', "744 at most"),
+        (_HEAD + '[[cycle]]\nbegin_s=0\nheal_s=1\nsettle_s=2\nend_s=inf', "744 at most"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_played_is_refused_in_one_line(text: str, says: str) -> None:
@@ -94,6 +112,16 @@ def test_what_cannot_be_played_is_refused_in_one_line(text: str, says: str) -> N
         load(text, "my.toml")
     assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_pipe_is_no_scenario_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "my.toml")
+    with pytest.raises(UserError, match="it is a pipe or a device"):
+        read_scenario(tmp_path / "my.toml")
+
+
+def test_a_point_named_twice_is_there_once() -> None:
+    assert [point.id for point in site_of(Scenario(hours=1, points=("merlin", "merlin"))).point] == ["merlin"]
 
 
 def _every_fault() -> Scenario:

@@ -100,8 +100,7 @@ class LiveZone(Watch):
 
     def press(self, pole: str, ms: int = 150) -> None:
         """A finger closes the contact for so long; comes back when it has closed."""
-        self.known(pole)
-        self._pressed_s[pole] = self.now_s
+        self.finger(pole, ms)
         self._say(pole, "finger", 0, "down", 0)
         self.ask(lambda: self.zone.press(pole, ms))
 

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-import msgspec
-
 from sos_contract.errors import UserError
 from sos_contract.payloads import AlarmView, DeskAnswer
 from sos_contract.site import Site, nearest
@@ -117,7 +115,7 @@ class VirtualZone(Watch):
             raise UserError(f"pole '{pole}' has no button {button}")
         if self.field.busy(pole, button):
             raise UserError(f"somebody has a finger on {pole} already; let time pass first")
-        self._pressed_s[pole] = self.now_s
+        self.finger(pole, ms)
         press(self.field, pole, ms, like, button)
 
     # --- what fails
@@ -242,9 +240,3 @@ class VirtualZone(Watch):
             more = f"\nand {len(findings) - FINDINGS_SHOWN} more" if len(findings) > FINDINGS_SHOWN else ""
             where = self.draw(Found(first.promise, first.at_us, first.words, first.part))
             raise ExpectationError(f"seed {self.seed}: a promise was broken\n{words}{more}{where}")
-
-
-def only(site: Site, points: Sequence[str]) -> Site:
-    """The site with these points alone; all of them if none is named. Raises UserError."""
-    kept = tuple(site.find_point(point) for point in points)
-    return msgspec.structs.replace(site, point=kept) if kept else site

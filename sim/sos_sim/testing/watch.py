@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sos_contract.errors import UserError
 from sos_contract.payloads import AlarmView
 from sos_contract.site import Site, nearest
+from sos_sim.scenario import PRESS_MS
 from sos_sim.timeline import page, text
 from sos_sim.timeline.picture import around
 from sos_sim.trace import Row
@@ -140,10 +141,17 @@ class Watch(ABC):
             raise UserError(f"unknown pole '{pole}'{nearest(pole, self.shown)}")
         return pole
 
-    def since_press(self, pole: str) -> list[Shown]:
-        """What the lamp showed from its last press on; all of it if it was never pressed."""
-        since_s = self._pressed_s.get(pole)
-        return [one for one in self.shown[pole] if since_s is None or one.at_s >= since_s]
+    def finger(self, pole: str, ms: float) -> None:
+        """Note that somebody presses that pole for so long, now; raises UserError for what nobody does."""
+        self.known(pole)
+        if not PRESS_MS[0] <= ms <= PRESS_MS[1]:
+            raise UserError(f"a press of {ms:g} ms is outside {PRESS_MS[0]} to {PRESS_MS[1]}")
+        self._pressed_s[pole] = self.now_s
+
+    def began(self, pole: str, look: str, first: int) -> Shown | None:
+        """When that lamp began to show that, from its ``first`` look on and behind the last press."""
+        since_s = self._pressed_s.get(pole, 0.0)
+        return next((one for one in self.shown[pole][first:] if one.look == look and one.at_s >= since_s), None)
 
     # --- when something was missed
 
@@ -183,8 +191,12 @@ class Expectation:
         __tracebackhide__ = True  # a failing test shows its own line
         watch, began_s = self._watch, self._watch.now_s
         _known_look(look)
-        if watch.wait(lambda: self._now() == look, span(within_s)):
-            return max(0.0, watch.shown[self._pole][-1].at_s - began_s)
+        # Not only what it shows when we look: real processes do not wait for us, and a look may last milliseconds.
+        first = max(0, len(watch.shown[self._pole]) - 1)
+        watch.wait(lambda: watch.began(self._pole, look, first) is not None, span(within_s))
+        began = watch.began(self._pole, look, first)
+        if began is not None:
+            return max(0.0, began.at_s - began_s)
         words = f"{self._pole} did not show '{look}' within {within_s:g} s"
         raise watch.missed(self._pole, words, self._instead(began_s))
 
@@ -193,7 +205,9 @@ class Expectation:
         __tracebackhide__ = True  # a failing test shows its own line
         watch, began_s = self._watch, self._watch.now_s
         _known_look(look)
-        if watch.wait(lambda: watch.look(self._pole) != look, span(for_s)):
+        shown = watch.shown[self._pole]
+        first = max(0, len(shown) - 1)
+        if watch.wait(lambda: not shown or any(one.look != look for one in shown[first:]), span(for_s)):
             words = f"{self._pole} did not keep '{look}' for {for_s:g} s"
             raise watch.missed(self._pole, words, self._instead(began_s))
 
@@ -202,14 +216,11 @@ class Expectation:
         __tracebackhide__ = True  # a failing test shows its own line
         watch, began_s = self._watch, self._watch.now_s
         _known_look(look)
-        if watch.wait(lambda: watch.look(self._pole) == look, span(for_s)):
+        shown = watch.shown[self._pole]
+        first = max(0, len(shown) - 1)
+        if watch.wait(lambda: any(one.look == look for one in shown[first:]), span(for_s)):
             words = f"{self._pole} showed '{look}' within {for_s:g} s"
             raise watch.missed(self._pole, words, self._instead(began_s))
-
-    def _now(self) -> str:
-        """What it shows, if it began to after the last press."""
-        shown = self._watch.since_press(self._pole)
-        return shown[-1].look if shown else ""
 
     def _instead(self, began_s: float) -> str:
         """What the lamp showed, and when, in words."""
