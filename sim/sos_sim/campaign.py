@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from multiprocessing import connection
 
+from sos_contract.errors import SafezoneError
 from sos_sim.checkers.base import PROMISES
 from sos_sim.coverage import KINDS_A_RUN, PRESSES_AN_HOUR, wanted
 from sos_sim.draw import draw
@@ -100,7 +106,10 @@ def run_seeds(
     *,
     stop_at_first: bool = False,
 ) -> Iterator[Result]:
-    """The results, as they come. ``jobs`` processes at most; the seeds' results do not depend on how many."""
+    """The results, as they come. ``jobs`` processes at most; the seeds' results do not depend on how many.
+
+    Raises SafezoneError, one line, where one of the processes is killed.
+    """
     one = partial(run_seed, hours=hours, site=site, around=around)
     if jobs == 1 or len(seeds) == 1:
         for seed in seeds:
@@ -109,21 +118,47 @@ def run_seeds(
             if stop_at_first and result.broken:
                 return
         return
-    with ProcessPoolExecutor(max_workers=min(jobs, len(seeds))) as pool:
-        todo = iter(seeds)
-        running: set[Future[Result]] = set()
-        while True:
-            for seed in islice(todo, 2 * jobs - len(running)):
-                running.add(pool.submit(one, seed))
-            if not running:
+    with ProcessPoolExecutor(max_workers=min(jobs, len(seeds)), initializer=_end_with_us) as pool:
+        try:
+            yield from _in_pool(pool, one, iter(seeds), 2 * jobs, stop_at_first)
+        except (KeyboardInterrupt, GeneratorExit):  # nobody wants what is under way, which may last for minutes
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+        except BrokenProcessPool:
+            why = "one of the campaign's processes was killed, perhaps for want of memory"
+            raise SafezoneError(f"{why}; play with fewer: --jobs {max(1, jobs // 2)}") from None
+
+
+def _in_pool(
+    pool: ProcessPoolExecutor, one: Callable[[int], Result], todo: Iterator[int], most: int, stop_at_first: bool
+) -> Iterator[Result]:
+    running: set[Future[Result]] = set()
+    while True:
+        for seed in islice(todo, most - len(running)):
+            running.add(pool.submit(one, seed))
+        if not running:
+            return
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            result = future.result()
+            yield result
+            if stop_at_first and result.broken:
+                pool.shutdown(wait=True, cancel_futures=True)
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()
-                yield result
-                if stop_at_first and result.broken:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    return
+
+
+def _end_with_us() -> None:
+    """In each process of the pool: Ctrl-C ends it at once, and so does our end, however we came to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_after, args=(parent.sentinel,), name="parent", daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
 
 
 def campaign(results: Iterator[Result], total: int, *, show: bool, seen: Callable[[Result], object]) -> Summary:

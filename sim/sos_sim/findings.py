@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from sos_contract.errors import SafezoneError, UserError
 from sos_sim.bugs import find_bug, planted
@@ -31,7 +32,7 @@ def small(scenario: Scenario, finding: Finding, enough: Callable[[], bool] = lam
 
 def command(path: Path, bug: str = "") -> str:
     """What plays that scenario again."""
-    return f"safezone soak --scenario {path}" + (f" --bug {bug}" if bug else "")
+    return f"safezone soak --scenario {quote(str(path))}" + (f" --bug {bug}" if bug else "")
 
 
 def write_up(

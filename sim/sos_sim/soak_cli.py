@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,14 +38,15 @@ def register(app: typer.Typer) -> None:
 
 
 def soak(
-    seeds: Annotated[str, typer.Option(help="A:B, from A up to but not B.")] = "",
+    seeds: Annotated[str | None, typer.Option(help="A:B, from A up to but not B.")] = None,
     hours: Annotated[
         float | None,
         typer.Option(help="Virtual hours of each run, at least; 1 by default. A scenario is shortened to them."),
     ] = None,
     scenario: Annotated[
-        str, typer.Option(help="Play this scenario instead: a file (TOML), or one that comes along; 'help' lists them.")
-    ] = "",
+        str | None,
+        typer.Option(help="Play this scenario instead: a file (TOML), or one that comes along; 'help' lists them."),
+    ] = None,
     junit: Annotated[str, typer.Option(help="Write what came of it as JUnit XML.")] = "",
     site: SiteOption = "betong",
     jobs: Annotated[int, typer.Option(help="Processes; by default one a core.")] = 0,
@@ -64,8 +68,10 @@ def soak(
     if list_bugs:
         _list_bugs(as_json)
         return
-    if scenario and seeds:
+    if scenario is not None and seeds is not None:
         raise UserError("either --seeds or --scenario, not both")
+    if "" in (scenario, seeds):  # a variable of somebody's CI that is not set: not to be taken for another campaign
+        raise UserError(f"--{'seeds' if seeds == '' else 'scenario'} is empty; say which, or leave it out")
     if not 0 <= jobs <= JOBS_MOST:
         raise UserError(f"--jobs {jobs} is outside 0 to {JOBS_MOST}")
     if hours is not None:
@@ -97,7 +103,7 @@ def _seeds(text: str) -> range:
         chosen = range(int(first), int(last) if colon else int(first) + 1)
     except ValueError:
         raise UserError(f"--seeds '{text}' is no range; write A:B, such as 0:40") from None
-    if not chosen or chosen.start < 0 or len(chosen) > SEEDS_MOST or chosen.stop > 2**53:
+    if not chosen or chosen.start < 0 or chosen.stop - chosen.start > SEEDS_MOST or chosen.stop > 2**53:
         raise UserError(f"--seeds '{text}' is empty or too large; from 0 on, {SEEDS_MOST} at most")
     return chosen
 
@@ -109,10 +115,29 @@ def _check_hours(hours: float) -> None:
         raise UserError(f"--hours {hours:g} is outside 0 to {HOURS_MOST:g}")
 
 
+def _check_places(junit: str, out: str) -> None:
+    """What comes of hours can be written at their end: make the folders now; raises UserError."""
+    for folder, option in ((Path(junit).parent if junit else None, "--junit"), (Path(out) if out else None, "--out")):
+        if folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made ({error.strerror}); name another one with {option}") from None
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(f"{folder}: nothing can be written in it; name another one with {option}")
+    if junit and Path(junit).is_dir():
+        raise UserError(f"{junit}: a folder; name a file with --junit")
+
+
 def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_json: bool, bug: str, out: str) -> None:
     from sos_sim.bugs import planted
     from sos_sim.campaign import campaign, cores, run_seeds
     from sos_sim.draw import draw
+
+    around = partial(planted, bug)
+    around()  # is there such a bug?
+    _check_places(junit, out)
 
     def seen(result: Result) -> None:
         if result.broken:
@@ -120,9 +145,11 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
                 typer.echo(f"seed {result.seed}: {finding}", err=True)
             typer.echo(f"reproduce: {_again(result.seed, hours, site, bug)}", err=True)
 
-    results = run_seeds(chosen, hours, site, jobs or cores(), partial(planted, bug), stop_at_first=bool(bug))
+    results = run_seeds(chosen, hours, site, jobs or cores(), around, stop_at_first=bool(bug))
     show = sys.stderr.isatty() and len(chosen) > 1
     summary = campaign(results, len(chosen), show=show, seen=seen)
+    if junit:  # before anything else can go wrong
+        _write_junit(Path(junit), [(f"seed {one.seed}", [str(f) for f in one.findings]) for one in summary.bad])
     if summary.bad:
         first = min(summary.bad, key=lambda result: result.seed)
         _write_up(draw(first.seed, hours, site), first, bug, out, f"seed-{first.seed}")
@@ -132,8 +159,6 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
         _tell(summary.line(), lacking, demanded)
     elif lacking and demanded:
         typer.echo(f"coverage: {len(lacking)} lacking: {'; '.join(lacking[:FINDINGS_SHOWN])}", err=True)
-    if junit:
-        _write_junit(Path(junit), [(f"seed {one.seed}", [str(f) for f in one.findings]) for one in summary.bad])
     if as_json:
         typer.echo(json.dumps(summary.line()))
     if summary.broken or (lacking and demanded):
@@ -147,19 +172,24 @@ def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str)
     folder = Path(out or tempfile.mkdtemp(prefix="safezone-soak-")) / name
     first = min(result.findings, key=lambda finding: finding.at_us)
     until = time.monotonic() + SHRINK_S
-    write_up(
-        scenario,
-        first,
-        folder,
-        bug=bug,
-        enough=lambda: time.monotonic() > until,
-        tell=lambda line: typer.echo(line, err=True),
-    )
+    try:
+        write_up(
+            scenario,
+            first,
+            folder,
+            bug=bug,
+            enough=lambda: time.monotonic() > until,
+            tell=lambda line: typer.echo(line, err=True),
+        )
+    finally:
+        if not out:
+            with suppress(OSError):  # what we made and nothing came into, after Ctrl-C
+                folder.parent.rmdir()
     typer.echo((folder / TEXT).read_text(encoding="utf-8"), err=True, nl=False)
 
 
 def _again(seed: int, hours: float, site: str, bug: str) -> str:
-    named = ("" if site == "betong" else f" --site {site}") + (f" --bug {bug}" if bug else "")
+    named = ("" if site == "betong" else f" --site {shlex.quote(site)}") + (f" --bug {bug}" if bug else "")
     return f"safezone soak --seeds {seed}:{seed + 1} --hours {hours:g}{named}"
 
 
@@ -202,6 +232,7 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
     path = find_scenario(name)
     scenario = read_shortened(name, hours)
     with planted(bug):
+        _check_places(junit, out)
         result = play(scenario)
     summary = Summary()
     summary.add(result)
@@ -217,8 +248,8 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
         figures = {name: round(value, 1) for name, value in result.figures.items()}
         _tell(summary.line() | figures, [], False)
     if failures:
-        shorter = f" --hours {hours:g}" if hours else ""
-        typer.echo(f"reproduce: safezone soak --scenario {name}{shorter}{f' --bug {bug}' if bug else ''}", err=True)
+        more = (f" --hours {hours:g}" if hours else "") + (f" --bug {bug}" if bug else "")
+        typer.echo(f"reproduce: safezone soak --scenario {shlex.quote(name)}{more}", err=True)
         if result.findings:
             _write_up(scenario, result, bug, out, path.stem)
         raise typer.Exit(1)

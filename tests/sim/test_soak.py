@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,9 +17,10 @@ import pytest
 
 from safezone.cli import main
 from sos_agent.core.effects import StoreKeys
-from sos_sim.bugs import BUGS
+from sos_sim.bugs import BUGS, scenario_of
 from sos_sim.campaign import Summary
 from sos_sim.draw import draw
+from sos_sim.gallery import find_scenario
 from sos_sim.play import Result, Run
 from sos_station.core.effects import SettleCommand
 
@@ -45,6 +53,15 @@ def test_a_scenario_file_is_played_and_told_as_junit(tmp_path: Path, capsys: pyt
     ("words", "says"),
     [
         (["--seeds", "5:5"], "is empty or too large"),
+        (["--seeds", f"{10**20}:{10**21}"], "is empty or too large"),
+        (["--seeds", ""], "--seeds is empty"),
+        (["--scenario", ""], "--scenario is empty"),
+        (["--scenario", "x" * 300], "no scenario file"),
+        (["--scenario", "/dev/zero"], "it is a pipe or a device"),
+        (["--junit", "/proc/self/nowhere/out.xml"], "name another one with --junit"),
+        (["--junit", "/"], "a folder; name a file with --junit"),
+        (["--out", "/dev/null/out"], "name another one with --out"),
+        (["--bug", "held-before-comit"], "did you mean 'held-before-commit'?"),
         (["--seeds", "a:b"], "write A:B"),
         (["--seeds", "0:99999999"], "is empty or too large"),
         (["--seeds", "0:1", "--hours", "0"], "outside 0 to 744"),
@@ -59,6 +76,95 @@ def test_what_it_cannot_do_is_one_line(words: list[str], says: str, capsys: pyte
     told = capsys.readouterr().err
     assert says in told
     assert told.count("\n") == 1
+
+
+def _workers(pid: int) -> list[int]:
+    """The processes of which ``pid`` is the parent."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(words[1]) == pid and words[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _until_gone(pids: list[int], most_s: float = 60.0) -> bool:
+    last_s = time.monotonic() + most_s
+    while time.monotonic() < last_s:
+        if not any(Path(f"/proc/{pid}/stat").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@contextmanager
+def _long_campaign() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """One whose runs last for minutes, in a process group of its own, with two workers."""
+    words = [sys.executable, "-m", "safezone", "soak", "--seeds", "1:9", "--hours", "100", "--jobs", "2", "--json"]
+    campaign = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        last_s = time.monotonic() + 60
+        while len(workers := _workers(campaign.pid)) < 2:
+            assert time.monotonic() < last_s and campaign.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)  # until they are at work
+        yield campaign, workers
+    finally:
+        campaign.kill()
+        assert _until_gone(workers), "a campaign leaves nobody behind"
+        campaign.communicate()
+
+
+@pytest.mark.parametrize("whom", ["the terminal's whole group", "the campaign alone"])
+def test_ctrl_c_ends_a_campaign_at_once_and_without_a_traceback(whom: str) -> None:
+    with _long_campaign() as (campaign, workers):
+        (os.killpg if whom.startswith("the terminal") else os.kill)(campaign.pid, signal.SIGINT)
+        out, told = campaign.communicate(timeout=60)
+        assert (campaign.returncode, out, told) == (130, "", "")
+        assert _until_gone(workers)
+
+
+def test_a_campaign_that_is_killed_leaves_no_processes_behind() -> None:
+    """A job of a CI that was cancelled played on for hours, and then waited for ever."""
+    with _long_campaign() as (campaign, workers):
+        campaign.kill()
+        assert _until_gone(workers)
+
+
+def test_a_process_of_a_campaign_that_is_killed_is_one_line() -> None:
+    with _long_campaign() as (campaign, workers):
+        os.kill(workers[0], signal.SIGKILL)
+        _, told = campaign.communicate(timeout=60)
+        assert campaign.returncode == 1
+        why = "one of the campaign's processes was killed, perhaps for want of memory"
+        assert told == f"safezone: {why}; play with fewer: --jobs 1\n"
+
+
+def test_what_comes_of_a_campaign_is_written_where_no_folder_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the command that it prints can be pasted, whatever the folder is called."""
+    file, out, junit = tmp_path / "one.toml", tmp_path / "an out", tmp_path / "reports/out.xml"
+    file.write_bytes(scenario_of("held-before-commit").read_bytes())
+    words = ["soak", "--scenario", str(file), "--bug", "held-before-commit", "--out", str(out), "--junit", str(junit)]
+    assert main(words) == 1
+    again = f"safezone soak --scenario '{out}/one/scenario.toml' --bug held-before-commit"
+    assert f"reproduce: {again}\n" in capsys.readouterr().err
+    assert f"again: {again}\n" in (out / "one/timeline.txt").read_text(encoding="utf-8"), "on one line, to be copied"
+    assert ElementTree.parse(junit).getroot().attrib["failures"] == "1"
+
+
+def test_a_folder_of_findings_does_not_stand_for_the_scenario_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "town-blackout").mkdir()
+    assert find_scenario("town-blackout").suffix == ".toml"
 
 
 def test_a_campaign_says_what_it_did_not_visit_and_is_held_to_it_only_when_long() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -22,11 +23,12 @@ def names() -> list[str]:
 
 def find_scenario(name: str) -> Path:
     """Path of a scenario: a file as given, or one that came along; raises UserError that names the nearest one."""
-    given = Path(name)
-    if given.suffix == ".toml" or given.exists():
-        return given
-    if name in names():
+    if name in names():  # first: a folder of findings may be called so, too
         return _FOLDER / f"{name}.toml"
+    given = Path(name)
+    with suppress(OSError, ValueError):  # too long for a file's name, or with a zero in it
+        if given.suffix == ".toml" or given.exists():
+            return given
     raise UserError(f"no scenario file '{name}'{nearest(name, names())}")
 
 

@@ -77,12 +77,13 @@ def draw(picture: Picture) -> str:
     """The whole page."""
     finding = picture.finding
     head = f"{escape(finding.promise)}: {escape(picture.words)}"
+    found_at = (seconds(finding.at_us), f"{finding.at_us / 1e6:.3f} s")  # as a person says it, and as files do
     lines = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f"<title>{head}</title><style>{_STYLE}</style></head><body>",
         f"<h1><b>{escape(finding.promise.upper())}</b> {escape(picture.words)}</h1>",
-        f"<p>Found at {seconds(finding.at_us)} ({finding.at_us / 1e6:.3f} s), at {escape(finding.part)}.</p>",
+        f"<p>Found at {' = '.join(dict.fromkeys(found_at))}, at {escape(finding.part)}.</p>",
         *(f"<p>{_note(note)}</p>" for note in picture.notes),
         *_presses(picture),
         *_drawing(picture),

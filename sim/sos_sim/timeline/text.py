@@ -21,7 +21,7 @@ _ENDS = {FAULT: ("[", "]"), BAD: ("[", "]")}
 
 
 def draw(picture: Picture, width: int = WIDTH) -> str:
-    """Lines of at most ``width`` columns."""
+    """Lines of at most ``width`` columns; but the notes as they are, for there are commands among them to be copied."""
     axis = picture.axis()
     room = width - _NAME - 1
     shown = _fitting(picture)
@@ -41,9 +41,13 @@ def _fitting(picture: Picture) -> list[Event]:
 
 def _headline(picture: Picture, width: int) -> list[str]:
     finding = picture.finding
-    told = [f"{finding.promise.upper()} at {seconds(finding.at_us)}, {finding.part}: {picture.words}", *picture.notes]
-    told += [f"press {letter}: {short(identity)}, {identity}" for letter, identity in picture.presses.items()]
-    return [line for one in told for line in textwrap.wrap(one, width, subsequent_indent="  ")] + [""]
+    words = f"{finding.promise.upper()} at {seconds(finding.at_us)}, {finding.part}: {picture.words}"
+    presses = [f"press {letter}: {short(identity)}, {identity}" for letter, identity in picture.presses.items()]
+    return [*_folded(words, width), *picture.notes, *(line for one in presses for line in _folded(one, width)), ""]
+
+
+def _folded(words: str, width: int) -> list[str]:
+    return textwrap.wrap(words, width, subsequent_indent="  ")
 
 
 def _scale(picture: Picture, axis: Axis, room: int) -> str:
