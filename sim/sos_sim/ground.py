@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from sos_ledger.outbox import Outbox
 from sos_ledger.verify import INBOX_FILE, OUTBOX_FILE
 from sos_sim.checkers import Town
 from sos_sim.world.zone import Zone
+from sos_wire.messages import FAULTS
 
 _IN_INBOX = "SELECT pole, incarnation, boot, press FROM alarm"
+_STANDING = "SELECT pole, kind FROM fault WHERE until_wall_ms IS NULL"
+_TOLD = "SELECT pole, kind, sum(count) FROM fault GROUP BY pole, kind"
+# Faults of a pole that end the moment their cause does.
+_FELT = {"tamper", "mains_lost"}
 _IN_OUTBOX = "SELECT 1 FROM alarm WHERE pole = ? AND incarnation = ? AND boot = ? AND press = ?"
 
 
@@ -66,7 +72,28 @@ class ZoneGround:
             press = lamp.identity_of_lamp()
             if lamp.look != "in_service" and press not in orphans:
                 words.append(f"{pole} says {lamp.look or 'nothing'}, of {press or 'no press'}")
-        return words
+        return [*words, *self._faults()]
+
+    def _faults(self) -> Iterator[str]:
+        """Where the station's table of faults, the poles and the world do not say the same."""
+        zone = self._zone
+        file = zone.station.disk.file
+        standing = set() if file is None else set(file.execute(_STANDING).fetchall())
+        for pole, node in zone.poles.items():
+            mask = 0 if node.pole is None else node.pole.faults
+            has = {kind for bit, kind in enumerate(FAULTS) if mask >> bit & 1}
+            felt = {kind for kind in _FELT if node.senses.get(kind)}
+            said = {kind for place, kind in standing if place == pole}
+            yield from (f"{kind} of {pole} stands open, and it is over" for kind in sorted(said - has))
+            yield from (f"the station does not know of {kind} of {pole}" for kind in sorted(has - said))
+            yield from (f"{pole} says {kind}, and it is not so" for kind in sorted((has - felt) & _FELT))
+        yield from (f"{kind} stands open, and all is well" for place, kind in sorted(standing) if not place)
+
+    def faults_told(self) -> Counter[tuple[str, str]]:
+        """See Ground."""
+        file = self._zone.station.disk.file
+        rows = [] if file is None else file.execute(_TOLD).fetchall()
+        return Counter({(pole, kind): times for pole, kind, times in rows})
 
     def ledgers(self) -> Iterator[tuple[str, str]]:
         """See Ground."""

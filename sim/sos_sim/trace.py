@@ -18,9 +18,11 @@ KINDS = {
     "look": "part=pole; look, identity that the lamp belongs to, or ''",
     "forgot": "part=pole; identity: the flash that held it unreleased is gone (swapped or lost)",
     "held": "part=point; identity, outcome (new, duplicate, clash): synced in the outbox, before the core hears of it",
-    "received": "part=station; identity, verdict, number, kind, pressed_at_ms, age_ms or None, late: in the inbox",
+    "received": "part=station; identity, verdict, number, kind, pressed_at_ms, age_ms or None, late, incident, repeats:"
+    " in the inbox",
     "stage": "part=station; identity, stage, officer: synced in the inbox",
-    "screen": "part=terminal; ((identity, stage, age_ms or None, late), ...) as an officer was shown it",
+    "screen": "part=terminal; ((identity, stage, age_ms or None, late, kind, number, newest, repeats), ...) as an"
+    " officer was shown it, what was asked for (an action, or open: the list of open incidents), rows left out, when",
     "up": "part=pole, agent:ID, station, broker:NAME; cause: it runs",
     "down": "part=as above; cause (kill, power, crash, freeze, ...): it does not run any more",
     "boundary": "part=agent:ID or station; effect's class: a crash fell before this effect was carried out",

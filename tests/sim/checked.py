@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -32,6 +33,7 @@ class Ground:
     unwell: list[str] = field(default_factory=list)
     core: dict[str, object] = field(default_factory=dict)
     unsound: list[tuple[str, str]] = field(default_factory=list)
+    told: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def blind_ms(self, pole: str) -> int:
         return self.blind
@@ -45,6 +47,9 @@ class Ground:
     def unsettled(self, orphans: Collection[str] = ()) -> list[str]:
         return [words for words in self.unwell if words.rsplit(" ", 1)[-1] not in orphans]
 
+    def faults_told(self) -> Counter[tuple[str, str]]:
+        return Counter(self.told)
+
     def ledgers(self) -> Iterator[tuple[str, str]]:
         yield from self.unsound
 
@@ -53,10 +58,14 @@ class Ground:
 
 
 class Story:
-    """``say`` rows at times in seconds; all machines are up from 0 on, and every lamp in service from 2 s on."""
+    """``say`` rows at times in seconds; all machines are up from 0 on, and every lamp in service from 2 s on. A press
+    that is minted has the lamp, unless this is told not to be so with ``lit``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lit: bool = True) -> None:
+        self.lit = lit
         self.trace = Trace()
+        self.incidents: dict[str, int] = {}  # pole -> its open incident
+        self.numbers: dict[str, int] = {}  # identity -> its alarm's number
         self.ground = Ground()
         self.checkers = Checkers(self.trace, TOWN, self.ground)
         for part in ("broker:1", "station", "agent:a", "agent:b", *TOWN.poles):
@@ -66,16 +75,27 @@ class Story:
 
     def say(self, at_s: float, kind: str, part: str, *fields: object) -> None:
         self.trace.say(round(at_s * 1e6), kind, part, *fields)
+        if kind == "minted" and fields[1:3] == ("press", True) and self.lit:
+            self.say(at_s, "look", part, "pressed", fields[0])
 
     def contact(self, at_s: float, ms: float, pole: str = "a-1") -> None:
         """The wires of the first button touch for so long."""
         self.say(at_s, "loop", pole, 0, "pressed")
         self.say(at_s + ms / 1000, "loop", pole, 0, "idle")
 
-    def mint(self, at_s: float, pole: str = "a-1", press: int = 1, *, durable: bool = True, kind: str = "press") -> str:
+    def mint(
+        self,
+        at_s: float,
+        pole: str = "a-1",
+        press: int = 1,
+        *,
+        durable: bool = True,
+        kind: str = "press",
+        repeats: int = 0,
+    ) -> str:
         """The button is touched, and 40 ms later the press has its identity."""
         self.say(at_s, "loop", pole, 0, "pressed")
-        self.say(at_s + 0.04, "minted", pole, identity(pole, press), kind, durable, 0)
+        self.say(at_s + 0.04, "minted", pole, identity(pole, press), kind, durable, repeats)
         self.say(at_s + 0.1, "loop", pole, 0, "idle")
         return identity(pole, press)
 
@@ -91,9 +111,24 @@ class Story:
         number: int = 1,
         age_ms: int | None = 50,
         late: bool = False,
+        kind: str = "press",
+        incident: int | None = None,
+        repeats: int = 0,
     ) -> None:
+        """Its ``incident`` is that of the first alarm of its pole, if it is not given."""
         self.ground.stored.add(who.split(".")[0])
-        self.say(at_s, "received", "station", who, verdict, number, "press", 1000, age_ms, late)
+        if incident is None:
+            incident = self.incidents.setdefault(who.split("/")[0], number)
+        self.numbers[who] = number
+        self.say(at_s, "received", "station", who, verdict, number, kind, 1000, age_ms, late, incident, repeats)
+
+    def screen(
+        self, at_s: float, *lines: tuple[str, str, int | None, bool], asked_for: str = "list", asked_s: float = -1.0
+    ) -> None:
+        """Malee is shown these: identity, stage, age and late. She asked for it ``asked_s``, or just now."""
+        shown = tuple((*line, "press", self.numbers.get(line[0], 1), self.numbers.get(line[0], 1), 0) for line in lines)
+        since_s = at_s - 0.05 if asked_s < 0 else asked_s
+        self.say(at_s, "screen", "Malee", shown, asked_for, 0, round(since_s * 1e6))
 
     def through(self, at_s: float, pole: str = "a-1", press: int = 1) -> str:
         """A press that goes its way without trouble."""

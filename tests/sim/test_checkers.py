@@ -20,7 +20,7 @@ def test_a_press_that_goes_its_way_breaks_nothing() -> None:
     story.say(11, "asked", "Malee", "Malee", "accept", 1, 1)
     story.say(11.1, "stage", "station", who, "accepted", "Malee")
     story.say(11.2, "look", "a-1", "accepted", who)
-    story.say(11.3, "screen", "Malee", ((who, "accepted", 1300, False),))
+    story.screen(11.3, (who, "accepted", 1300, False), asked_for="open")
     assert story.end(60) == {}
     assert story.checkers.touches.counted == 1
 
@@ -232,7 +232,7 @@ def test_one_press_is_one_alarm_in_each_inbox(copied: float, restored: float | N
         story.say(copied, "disk", "station", "copied")
     if restored is not None:
         story.say(restored, "disk", "station", "restored")
-    story.received(13, who, number=2, age_ms=3_000)
+    story.received(13, who, number=2, incident=2, age_ms=3_000)
     assert story.end(15) == found
 
 
@@ -249,8 +249,7 @@ def test_a_clash_or_another_kind_is_made_up() -> None:
     who = story.through(10)
     story.received(11, who + ".1", verdict="clash", number=2, age_ms=1_000)
     other = story.mint(12, "b-1")
-    story.say(12.2, "received", "station", other, "new", 3, "test_press", 1000, 150, False)
-    story.ground.stored.add(other)
+    story.received(12.2, other, number=3, kind="test_press", age_ms=150)
     assert story.end(15) == {"forged": 2}
 
 

@@ -114,8 +114,8 @@ def test_the_lamp_belongs_to_no_silent_press_and_to_none_of_another_pole() -> No
 )  # fmt: skip
 def test_ages_and_late_are_true(age_ms: int | None, late: bool, found: dict[str, int]) -> None:
     story = Story()
+    story.say(190, "fault", "a-1", "wire-noise", "on", "")
     who = story.mint(200)
-    story.say(200.1, "look", "a-1", "pressed", who)
     story.say(220.1, "look", "a-1", "not_delivered", who)
     story.received(290, who, age_ms=age_ms, late=late)
     assert story.end(300) == found
@@ -126,9 +126,9 @@ def test_a_screen_shows_what_is_in_the_inbox_at_the_stage_that_it_has() -> None:
     who = story.through(10)
     story.say(11, "asked", "Malee", "Malee", "accept", 1, 1)
     story.say(11, "stage", "station", who, "accepted", "Malee")
-    story.say(15, "screen", "Malee", ((who, "received", 5_000, False),))
+    story.screen(15, (who, "received", 5_000, False), asked_s=10.9)
     assert story.checkers.findings.counts["lied"] == 0
-    story.say(40, "screen", "Malee", ((who, "received", 30_000, False), (identity("b-1"), "received", 1, False)))
+    story.screen(40, (who, "received", 30_000, False), (identity("b-1"), "received", 1, False))
     assert story.end(41) == {"lied": 2}
 
 
@@ -206,7 +206,8 @@ def test_presses_of_a_calm_pole_come_in_order() -> None:
     story.held(101.2, second)
     story.held(101.3, first)
     for who in (first, second):
-        story.received(101.4, who, age_ms=1_000)
+        story.received(101.4, who, age_ms=1_000, number=1 + (who is second))
+    story.say(101.5, "look", "a-1", "received", second)
     assert story.end(110) == {"lied": 1}
     assert "is held before" in story.words
 
@@ -220,7 +221,7 @@ def test_presses_that_waited_may_be_overtaken() -> None:
     story.held(101.2, second)
     story.held(101.3, first)
     for who in (first, second):
-        story.received(101.4, who, age_ms=1_000)
+        story.received(101.4, who, age_ms=1_000, number=1 + (who is second))
     assert "is held before" not in story.words
 
 

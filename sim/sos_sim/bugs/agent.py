@@ -129,6 +129,21 @@ def _age_lost() -> list[Swap]:
     return [Swap(Uptime, "__init__", empty), Swap(Uptime, "time_of", now)]
 
 
+def _receipt_not_told() -> list[Swap]:
+    """A receipt is written down, and the pole hears of it with the next stage."""
+
+    def quiet(self: _Run, event: events.BrokerMessage) -> None:
+        say = self.answers.say
+        self.answers.say = lambda identity, stage: None  # type: ignore[method-assign]
+        try:
+            hear(self, event)
+        finally:
+            self.answers.say = say  # type: ignore[method-assign]
+
+    hear = _Run._receipt
+    return [Swap(_Run, "_receipt", quiet)]
+
+
 def _receipt_covers_all() -> list[Swap]:
     receipt = Courier.receipt
 
@@ -193,6 +208,8 @@ BUGS = (
         ("lied",), _age_lost),
     Bug("receipt-covers-all", "A receipt is taken for all alarms that are on their way.", ("lied", "lost", "stuck"),
         _receipt_covers_all),
+    Bug("receipt-not-told", "The agent keeps a receipt to itself: its pole says not delivered of what was received.",
+        ("lied",), _receipt_not_told),
     Bug("never-published-again", "What was published and not receipted is not published again.", ("stuck",),
         _forgets_in_flight),
     Bug("synchronous-normal", "Commits are told before the card has them: a power cut rolls the last ones back.",

@@ -128,6 +128,16 @@ def _plain_ticks() -> list[Swap]:
     return [Swap(Link, "watch", plain)]
 
 
+def _cut_untold() -> list[Swap]:
+    tell = Pole._fault
+
+    def untold(self: Pole, source: int, kind: str, on: int) -> None:
+        if kind != "loop_open":
+            tell(self, source, kind, on)
+
+    return [Swap(Pole, "_fault", untold)]
+
+
 def _counted_slots() -> list[Swap]:
     def half(slot: bytes) -> bool:
         return slot[0] in (records.BOOT, records.PRESS, records.MARK)
@@ -168,6 +178,8 @@ BUGS = (
         lambda: [Swap(link, "LINK_LOST_MS", 25_000)]),
     Bug("never-not-delivered", "The lamp never says not delivered.", ("lied",),
         lambda: [Swap(alarm, "LATE_MS", 86_400_000), Swap(alarm, "LATE_WITHOUT_SERVICE_MS", 86_400_000)]),
+    Bug("cut-untold", "A button whose wire is cut is out of service, and the station is not told.", ("stuck",),
+        _cut_untold),
     Bug("journal-without-checksum", "The journal believes a slot that was torn while it was written.",
         ("forged", "lost", "lied", "stuck"), _counted_slots),
 )  # fmt: skip

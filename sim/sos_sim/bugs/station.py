@@ -9,17 +9,26 @@ from typing import Any
 from msgspec import structs
 
 from sos_contract import topics
-from sos_contract.payloads import Alarm, Receipt, State, decode, encode
+from sos_contract.payloads import Alarm, AlarmView, Probe, Receipt, State, decode, encode
 from sos_contract.stages import rank
 from sos_sim.bugs.plant import Bug, Swap, wherever, without_unique_index
 from sos_station.core import desk, points
 from sos_station.core.desk import Move
-from sos_station.core.effects import AlarmStored, ChangeStage, Effect, ProveInbox, Publish, SetFault, StoreAlarm
+from sos_station.core.effects import (
+    AlarmStored,
+    ChangeStage,
+    Effect,
+    ProveInbox,
+    Publish,
+    ReadAlarms,
+    SetFault,
+    StoreAlarm,
+)
 from sos_station.core.events import Message
-from sos_station.core.inbox import Inbox, classify
-from sos_station.core.records import AlarmRow, Stamp, age_now_ms
+from sos_station.core.inbox import Inbox, age_at_receipt_ms, classify
+from sos_station.core.records import AlarmPage, AlarmRow, Stamp, age_now_ms, view
 from sos_station.core.station import Station
-from sos_station.edge import writes
+from sos_station.edge import reads, writes
 
 
 def _receipt_before_commit() -> list[Swap]:
@@ -114,6 +123,48 @@ def _old_copy_unseen() -> list[Swap]:
     return [Swap(Inbox, "_answer_probe", same), Swap(Inbox, "committed", under_no_name)]
 
 
+def _probe_without_commit() -> list[Swap]:
+    """The program answers by itself, with what the last commit told it."""
+    commit = Inbox.committed
+
+    def committed(self: Inbox, results: Any, high_water: int) -> list[Effect]:  # noqa: ANN401
+        self.__dict__["high_water"] = high_water
+        return commit(self, results, high_water)
+
+    def at_once(self: Inbox, broker: str, point: str, probe: Probe) -> list[Effect]:
+        asked = ProveInbox(broker, point, probe.session, probe.number)
+        return [self._answer_probe(asked, self.__dict__.get("high_water", 0))]
+
+    return [Swap(Inbox, "committed", committed), Swap(Inbox, "probe", at_once)]
+
+
+def _list_hides_late() -> list[Swap]:
+    read = reads._alarms
+
+    def live_first(connection: sqlite3.Connection, effect: ReadAlarms) -> AlarmPage:
+        page = read(connection, effect)
+        rows = tuple(row for row in page.rows if not (row.late and row.stage == "received")) or page.rows
+        return structs.replace(page, rows=rows, total=len(rows))
+
+    return [Swap(reads._READS, ReadAlarms, live_first)]
+
+
+def _newest_of_all() -> list[Swap]:
+    shown = view  # by another name than the one that is swapped
+
+    def anything(row: AlarmRow, now: Stamp) -> AlarmView:
+        return structs.replace(shown(row, now), newest=1 << 40)
+
+    return wherever(view, anything)
+
+
+def _age_unknown() -> list[Swap]:
+    def unknown(_alarm: Alarm, _received: Stamp) -> int | None:
+        return None
+
+    return wherever(age_at_receipt_ms, unknown)
+
+
 def _age_from_screen() -> list[Swap]:
     """The age stands still: an alarm is shown as old as it was when it came."""
 
@@ -140,4 +191,11 @@ BUGS = (
         _old_copy_unseen),
     Bug("age-stands-still", "The screen shows an alarm as old as it was when it was received.", ("lied",),
         _age_from_screen),
+    Bug("probe-without-commit", "A probe is answered without a commit of the inbox, whose disk may take none.",
+        ("lied",), _probe_without_commit),
+    Bug("list-hides-late", "The officers' list leaves late alarms out while there are others.", ("lied",),
+        _list_hides_late),
+    Bug("newest-of-all", "A screen names no end of what its incident holds: an accept covers what comes later.",
+        ("lied", "forged"), _newest_of_all),
+    Bug("age-unknown", "The age of an alarm is not told, though its agent knows it.", ("lied",), _age_unknown),
 )  # fmt: skip

@@ -11,10 +11,12 @@ from sos_sim.checkers.never_lost import NeverLost
 from sos_sim.checkers.never_made_up import NeverMadeUp
 from sos_sim.checkers.order import Order
 from sos_sim.checkers.progress import Progress
+from sos_sim.checkers.prompt import Prompt
 from sos_sim.checkers.reach import Reach
 from sos_sim.checkers.records import Records
 from sos_sim.checkers.screen import Screens
 from sos_sim.checkers.supervision import Supervision
+from sos_sim.checkers.told import Told
 from sos_sim.checkers.touches import Touches
 from sos_sim.trace import Trace
 
@@ -32,17 +34,19 @@ class Checkers:
         self.never_lost = NeverLost(trace, town, ground, self.findings, self.ledger)
         self.never_made_up = NeverMadeUp(trace, town, self.findings, self.ledger)
         self.lamps = Lamps(trace, town, self.findings, self.ledger)
-        self.screens = Screens(trace, self.findings, self.ledger)
+        self.screens = Screens(trace, town, self.findings, self.ledger)
         self.supervision = Supervision(trace, town, self.findings, self.reach)
+        self.prompt = Prompt(trace, town, self.findings, self.ledger, self.reach)
         self.order = Order(trace, town, self.findings, self.ledger, self.reach)
         self.memory = Memory(trace, town, ground, self.findings)
+        self.told = Told(trace, town, ground, self.findings, self.reach)
         self.records = Records(ground, self.findings)
         self.progress = Progress(trace, ground, self.findings, self.ledger)
 
     def finish(self, now_us: int) -> None:
         """The run is over: judge what stands."""
         for checker in (
-            self.touches, self.never_lost, self.never_made_up, self.lamps, self.screens, self.supervision, self.order,
-            self.memory, self.records, self.progress,
+            self.touches, self.never_lost, self.never_made_up, self.lamps, self.screens, self.supervision, self.prompt,
+            self.order, self.memory, self.told, self.records, self.progress,
         ):  # fmt: skip
             checker.finish(now_us)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -88,6 +89,9 @@ class Ground(Protocol):
     def unsettled(self, orphans: Collection[str] = ()) -> list[str]:
         """What is not as it should be when nothing fails any more, in words; empty if the town is well. A lamp may go
         on speaking of a press of ``orphans``: those that nobody holds any more, so that nobody can end them."""
+
+    def faults_told(self) -> Counter[tuple[str, str]]:
+        """How often the station's table has been told of a fault, by pole and kind."""
 
     def ledgers(self) -> Iterator[tuple[str, str]]:
         """What does not hold in the ledgers of station and agents now: part, and in words."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sos_contract.stages import CLOSED, RECEIVED
 from sos_sim.checkers.base import Town
 from sos_sim.trace import Row, Trace
 
@@ -27,6 +28,7 @@ class Press:
     kind: str
     minted_us: int
     durable: bool
+    repeats: int = 0  # further presses that it stands for
     forgotten: bool = False  # the flash that held it is gone: swapped or lost
     unsaid: bool = False  # its pole lost power while it wrote it down
     held_us: int | None = None
@@ -57,6 +59,7 @@ class Ledger:
         self.presses: dict[str, Press] = {}
         self.by_pole: dict[str, list[Press]] = {pole: [] for pole in town.poles}
         self.outstanding: dict[str, Press] = {}  # minted, and not in the inbox
+        self._open: dict[str, Press] = {}  # in the inbox and not closed
         self.up_since_us: dict[str, int | None] = {}  # by part
         self._copied: dict[str, str] = {}  # identity -> its stage in the copy of the station's disk
         self._cut: dict[str, int] = {}  # pole -> presses that may have been cut while they were written
@@ -73,6 +76,10 @@ class Ledger:
     def is_up(self, part: str) -> bool:
         """Whether that machine's program runs."""
         return self.up_since_us.get(part) is not None
+
+    def open_at(self, since_us: int) -> list[Press]:
+        """Alarms that have been in the inbox, open and at their stage since then or longer."""
+        return [press for press in self._open.values() if press.stages[-1][0] <= since_us]
 
     def orphans(self) -> set[str]:
         """Identities of presses whose last durable copy was destroyed."""
@@ -92,6 +99,9 @@ class Ledger:
         self._minted_us[row.part] = row.at_us
         if identity not in self.presses:
             self._add(Press(identity, row.part, kind, row.at_us, durable))
+        repeats = row.fields[3]
+        assert isinstance(repeats, int)
+        self.presses[identity].repeats = repeats
 
     def _add(self, press: Press) -> None:
         self.presses[press.identity] = press
@@ -128,13 +138,16 @@ class Ledger:
             press.received_us = row.at_us
         if not press.in_inbox:
             press.in_inbox = True
-            press.stages.append((row.at_us, "received"))
+            press.stages.append((row.at_us, RECEIVED))
+            self._open[press.identity] = press
         self.outstanding.pop(press.identity, None)
 
     def _stage(self, row: Row) -> None:
         press = self.find(str(row.fields[0]), row.at_us)
         if press is not None:
             press.stages.append((row.at_us, str(row.fields[1])))
+            if row.fields[1] == CLOSED:
+                self._open.pop(press.identity, None)
 
     def _up(self, row: Row) -> None:
         self.up_since_us[row.part] = row.at_us
@@ -163,9 +176,12 @@ class Ledger:
 
     def _set_back(self, press: Press, stage: str, at_us: int) -> None:
         """The inbox is another one, in which the press has that stage, or is not at all."""
+        self._open.pop(press.identity, None)
         if stage:
             if stage != press.stages[-1][1]:
                 press.stages.append((at_us, stage))
+            if stage != CLOSED:
+                self._open[press.identity] = press
         else:
             press.in_inbox = False
             if not press.excuse:

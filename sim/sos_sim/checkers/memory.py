@@ -15,6 +15,8 @@ from sos_sim.trace import Row, Trace
 
 # Desk answers kept and refused alarms remembered: 1,024 each, the largest of the ordinary places.
 USUAL = 1_100
+# A pole has the heap of a small board: 64 presses that wait, those that count the others, and some room.
+OF_A_POLE = 96
 # The station's faults, each kind of each pole; and all objects that it has of one.
 A_POLE, OBJECTS_A_POLE = 16, 200
 # The station's stores under way.
@@ -59,6 +61,7 @@ class Memory:
     """Looks at the end of each phase, when all has been seen."""
 
     def __init__(self, trace: Trace, town: Town, ground: Ground, findings: Findings) -> None:
+        self._poles = frozenset(town.poles)
         self._usual = USUAL + A_POLE * len(town.poles)
         self._most = MOST_OBJECTS + OBJECTS_A_POLE * len(town.poles)
         self._ground = ground
@@ -75,7 +78,8 @@ class Memory:
 
     def _look(self, now_us: int) -> None:
         for part, core in self._ground.cores():
+            usual = OF_A_POLE if part in self._poles else self._usual
             for path, size in sizes(core, self._most):
                 self.largest = max(self.largest, size)
-                if size > LIMITS.get(path.rsplit(".", 1)[-1], self._usual):
+                if size > LIMITS.get(path.rsplit(".", 1)[-1], usual):
                     self._findings.tell("stuck", now_us, f"{size} things in {path.lstrip('.')}: memory grows", part)

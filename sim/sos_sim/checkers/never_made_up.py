@@ -5,17 +5,19 @@
 - It becomes *new* once in each inbox. (An inbox that was restored from an older copy lacks what came after the copy:
   that may become new again. So may, in an outbox, what a lost disk held.)
 - A *clash*, the same identity with another content, cannot happen: nobody mints twice.
-- What arrives has the kind of what was pressed.
-- A stage beyond *received* is committed only when an officer asked for it, at that pole, and stages never go back.
-  What an officer accepts is no newer than the newest alarm of that pole that was on the screen.
+- What arrives has the kind of what was pressed, and counts as many repeats as its pole counted.
+- It joins the incident that is open at its pole; where none is, it is one of its own.
+- A stage beyond *received* is committed only when that officer asked for just that step of it, at that pole, and stages
+  never go back. The request covers nothing newer than the newest alarm of that pole that was in the inbox then. What
+  waits is accepted before anything else becomes of it, and only an accept may take it on to where its incident is.
 - A lamp belongs to a press of its own pole, and never to a silent one.
 """
 
 from __future__ import annotations
 
-from sos_contract.stages import RECEIVED, rank
+from sos_contract.stages import ACCEPTED, CLOSED, RECEIVED, rank
 from sos_sim.checkers.base import Findings, Town
-from sos_sim.checkers.ledger import Ledger, bare
+from sos_sim.checkers.ledger import Ledger, Press, bare
 from sos_sim.trace import Row, Trace
 
 # stage -> what an officer has to have asked for
@@ -33,8 +35,9 @@ class NeverMadeUp:
         self._new: set[str] = set()  # in the present inbox
         self._numbers: dict[str, set[int]] = {}  # identity -> its alarm's numbers, one an inbox
         self._poles: dict[int, set[str]] = {}  # alarm's number -> the poles that had it, in one inbox or another
-        self._asked: set[tuple[str, str]] = set()  # action and pole
-        self._seen: dict[str, int] = {}  # pole -> newest alarm that was on a screen when something was asked for
+        self._newest: dict[str, int] = {}  # pole -> its newest alarm
+        self._incidents: dict[str, int] = {}  # identity -> its incident, as was told last
+        self._asked: dict[tuple[str, str, str], int] = {}  # officer, action and pole -> the newest alarm that it covers
         for kind, hear in (
             ("held", self._hears_held), ("received", self._received), ("stage", self._stage), ("asked", self._asks),
             ("disk", self._disk), ("look", self._look),
@@ -62,22 +65,37 @@ class NeverMadeUp:
 
     def _received(self, row: Row) -> None:
         identity, verdict, kind = str(row.fields[0]), str(row.fields[1]), str(row.fields[3])
+        incident, repeats = row.fields[7], row.fields[8]
         press = self._ledger.find(identity, row.at_us, kind)
         if press is None:
             self._made_up(row, f"alarm {identity} was received, and nobody pressed")
             return
         number = row.fields[2]
-        assert isinstance(number, int)
+        assert isinstance(number, int) and isinstance(incident, int)
+        self._incidents[press.identity] = incident
+        self._newest[press.pole] = max(self._newest.get(press.pole, 0), number)
         self._numbers.setdefault(press.identity, set()).add(number)
         self._poles.setdefault(number, set()).add(press.pole)
         if kind != press.kind:
             self._made_up(row, f"alarm {identity} was received as {kind}, and it was a {press.kind}")
+        if repeats != press.repeats and not press.unsaid:
+            self._made_up(row, f"alarm {identity} was received with {repeats} repeats, and it has {press.repeats}")
         if verdict == "clash":
             self._made_up(row, f"alarm {identity} was received with a content that its pole never gave it")
         elif verdict == "new":
             if press.identity in self._new:
                 self._findings.tell("duplicated", row.at_us, f"alarm {identity} became two", row.part)
+            else:
+                self._joins(row, press, number, incident)
             self._new.add(press.identity)
+
+    def _joins(self, row: Row, press: Press, number: int, incident: int) -> None:
+        others = [one for one in self._ledger.by_pole[press.pole] if one is not press and one.in_inbox]
+        open_ = {self._incidents[one.identity] for one in others if one.stages[-1][1] != CLOSED}
+        if incident not in (open_ or {number}):
+            told = " and ".join(map(str, sorted(open_))) or "none"
+            words = f"alarm {press.identity}, number {number}, is of incident {incident}, and open there is {told}"
+            self._findings.tell("lied", row.at_us, words, row.part)
 
     def _disk(self, row: Row) -> None:
         what = row.fields[0]
@@ -89,27 +107,39 @@ class NeverMadeUp:
             self._held[row.part.removeprefix("agent:")] = set()
 
     def _asks(self, row: Row) -> None:
-        _, action, number, newest = row.fields
+        officer, action, number, newest = row.fields
         assert isinstance(number, int) and isinstance(newest, int)
         for pole in self._poles.get(number, ()):
-            self._asked.add((str(action), pole))
-            self._seen[pole] = max(self._seen.get(pole, 0), newest, number)
+            covers = str(officer), str(action), pole
+            upto = min(max(newest, number), self._newest[pole])
+            self._asked[covers] = max(self._asked.get(covers, 0), upto)
 
     def _stage(self, row: Row) -> None:
-        identity, stage = str(row.fields[0]), str(row.fields[1])
+        identity, stage, officer = map(str, row.fields)
         press = self._ledger.presses.get(bare(identity))
         if press is None or press.received_us is None:
             self._made_up(row, f"alarm {identity} became {stage}, and it was never received")
             return
         if stage == RECEIVED:
             return
-        if (_NEEDS.get(stage, ""), press.pole) not in self._asked:
-            self._made_up(row, f"alarm {identity} became {stage}, and no officer asked for that")
-        elif min(self._numbers[press.identity], default=0) > self._seen[press.pole]:
-            self._made_up(row, f"alarm {identity} became {stage}, and no officer had seen it")
         before = press.stages[-2][1] if len(press.stages) > 1 else RECEIVED
         if rank(stage) <= rank(before):
             self._made_up(row, f"alarm {identity} went back from {before} to {stage}")
+        needs = _NEEDS.get(stage, "")
+        if before == RECEIVED and stage != CLOSED:
+            needs = "accept"
+            if stage != ACCEPTED and not self._is_at(press, stage):
+                self._made_up(row, f"alarm {identity} became {stage} from received, and its incident is not that far")
+        upto = self._asked.get((officer, needs, press.pole))
+        if upto is None:
+            self._made_up(row, f"alarm {identity} became {stage}, and {officer or 'nobody'} did not {needs} there")
+        elif min(self._numbers[press.identity], default=0) > upto:
+            self._made_up(row, f"alarm {identity} became {stage}, and {officer} had not seen it")
+
+    def _is_at(self, press: Press, stage: str) -> bool:
+        """Whether another alarm of that pole is that far."""
+        others = (one for one in self._ledger.by_pole[press.pole] if one is not press and one.in_inbox)
+        return any(one.stages[-1][1] == stage for one in others)
 
     def _look(self, row: Row) -> None:
         identity = str(row.fields[1])

@@ -2,7 +2,8 @@
 
 - A lamp says *in service* for at most 10 s after its agent surely was gone (stopped, frozen, without power, or one wire
   of the cable cut), and for at most 20 s after no broker could carry anything to the station any more. (One whose
-  program hung says it once that goes on, or the watchdog has bitten.)
+  program hung says it once that goes on, or the watchdog has bitten.) Nor for more than 10 s after a press was offered
+  to an agent whose disk takes no write, while nothing else was wrong between them: it has found out then.
 - The agent notes a lost pole within 10 s, and the station a lost point within 20 s. (A pole that cannot hear its agent
   is heard by it still, and is not lost to it until it falls silent.) To note it, the agent must itself
   run, have a disk that takes notes and have run for 10 s; the station must see its brokers. (While no broker is up, or
@@ -16,6 +17,8 @@ The margin is what the world needs for one step: a commit and a frame.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from sos_sim.checkers.base import Findings, Town, seconds
 from sos_sim.checkers.reach import Reach
 from sos_sim.trace import Row, Trace
@@ -28,6 +31,11 @@ SIGHT_US = 30_000_000
 CALM_US = 60_000_000
 # An agent that had no room looks each minute whether there is some again, and only then takes notes.
 DISK_US = 90_000_000
+_GONE = {
+    "link_lost": "agent was gone",
+    "station_lost": "station was out of reach",
+    "disk_failing": "agent's disk took nothing",
+}
 
 
 class Supervision:
@@ -41,13 +49,15 @@ class Supervision:
         self._hung: set[str] = set()  # poles whose program stands still, and the lamp with it
         self._lost: dict[str, bool] = {}  # pole or point, as it was noted
         self._gone_us: dict[str, int | None] = {}  # since when it should be noted
+        self._failing: Counter[str] = Counter()  # point: faults of its disk that take no write
+        self._unheld_us: dict[str, tuple[str, int]] = {}  # point -> pole and time of a press that its disk did not take
         self._disk_us: dict[str, int] = {}  # point -> when its disk was last wrong
         self._sight_us = 0  # when something that the notes need was last wrong
         self._told: set[tuple[str, int]] = set()
         self.longest_us = {"link_lost": 0, "station_lost": 0}
         for kind, hear in (
             ("look", self._looks), ("up", self._pole), ("down", self._pole), ("point_lost", self._note),
-            ("pole_lost", self._note),
+            ("pole_lost", self._note), ("minted", self._minted), ("held", self._held),
         ):  # fmt: skip
             trace.listen(kind, hear)
         trace.listen("phase", self._phase)
@@ -96,19 +106,40 @@ class Supervision:
         for name, gone_us, bound_us in (
             ("link_lost", self._reach.agent_gone_us[pole], AGENT_LOST_US),
             ("station_lost", self._reach.station_gone_us[point], STATION_LOST_US),
+            ("disk_failing", self._unheld_us.get(point, ("", None))[1], AGENT_LOST_US),
         ):
             if gone_us is None:
                 continue
-            self.longest_us[name] = max(self.longest_us[name], now_us - max(gone_us, since_us))
+            if name in self.longest_us:
+                self.longest_us[name] = max(self.longest_us[name], now_us - max(gone_us, since_us))
             if now_us > max(gone_us + bound_us + STEP_US, since_us) and (pole + name, gone_us) not in self._told:
                 self._told.add((pole + name, gone_us))
-                who = "agent" if name == "link_lost" else "station"
-                words = f"in service at {seconds(now_us)}, and its {who} was gone since {seconds(gone_us)}"
+                words = f"in service at {seconds(now_us)}, and its {_GONE[name]} since {seconds(gone_us)}"
                 self._findings.tell("lied", gone_us + bound_us, words, pole)
+
+    # --- disks
+
+    def _minted(self, row: Row) -> None:
+        point = self._town.point_of[row.part]
+        if self._failing[point] and point not in self._unheld_us and self._offers(row.part):
+            self._unheld_us[point] = row.part, row.at_us
+
+    def _offers(self, pole: str) -> bool:
+        """Whether what is pressed there surely comes to an agent that runs and of which only the disk is ill."""
+        point, reach = self._town.point_of[pole], self._reach
+        parts = (*self._town.mates[pole], agent := f"agent:{point}")
+        return not any(map(reach.is_down, parts)) and all(
+            reach.wrong[part] == (self._failing[point] if part == agent else 0) for part in parts
+        )
+
+    def _held(self, row: Row) -> None:
+        self._unheld_us.pop(row.part, None)
 
     # --- notes
 
     def _hazy(self, row: Row) -> None:
+        if row.kind == "fault" and row.fields[0] == "agent-disk-failing":
+            self._failing[row.part] += 1 if row.fields[1] == "on" else -1
         if str(row.fields[0]).startswith("agent-disk"):
             self._disk_us[row.part] = row.at_us
         if row.part.startswith("station") or str(row.fields[0]).startswith(
@@ -144,6 +175,7 @@ class Supervision:
     def _changed(self, now_us: int) -> None:
         """What should be noted from now on, and what need not be any more."""
         reach, town = self._reach, self._town
+        self._unheld_us = {point: since for point, since in self._unheld_us.items() if self._offers(since[0])}
         for pole in town.poles:
             agent = f"agent:{town.point_of[pole]}"
             gone = not reach.is_down(agent) and (reach.is_down(pole) or reach.unheard(pole))
@@ -156,7 +188,7 @@ class Supervision:
             self._sight_us = now_us
             sees = False
         for point in town.points:
-            gone = sees and reach.station_gone_us[point] is not None
+            gone = sees and reach.point_gone_us[point] is not None
             self._expect(point, max(now_us, self._sight_us + SIGHT_US - STATION_LOST_US) if gone else None)
 
     def _expect(self, who: str, since_us: int | None) -> None:

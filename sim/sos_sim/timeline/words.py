@@ -108,8 +108,9 @@ WORDS: dict[str, tuple[int, Callable[[Row], str]]] = {
 def happenings_of(row: Row, lanes: Lanes) -> list[Happening]:
     """What a row says: nothing, one thing, or for an officer's screen one thing a line of it."""
     if row.kind == "screen":
-        lines = row.fields[0] if len(row.fields) == 1 else row.fields
-        return [_on_screen(row, line) for line in lines if isinstance(line, tuple)]  # type: ignore[attr-defined]
+        lines = row.fields[0]
+        assert isinstance(lines, tuple)
+        return [_on_screen(row, line) for line in lines]
     if row.kind not in WORDS or (row.kind == "loop" and row.fields[1] in ("idle", "pressed")):
         return []
     index, words = WORDS[row.kind]

@@ -158,7 +158,7 @@ class Inbox:
             alarm = effect.alarm
             say(
                 now_us, "received", "station", in_words(alarm.id), outcome.verdict, outcome.number, alarm.kind,
-                alarm.pressed_at_ms, effect.age_ms, effect.late,
+                alarm.pressed_at_ms, effect.age_ms, effect.late, outcome.incident, alarm.repeats,
             )  # fmt: skip
         elif isinstance(outcome, StagesChanged):
             rows = outcome.rows if outcome.moved else ()

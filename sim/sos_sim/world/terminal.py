@@ -27,6 +27,7 @@ ROUNDS = round(ANSWER_TIMEOUT_S / AGAIN_S)
 class _Asked:
     request: DeskRequest
     then: Answered
+    at_us: int
     rounds: int = 1
 
 
@@ -69,7 +70,7 @@ class TerminalNode:
         number = f"{self._rng.getrandbits(64):016x}"
         fields: dict[str, Any] = {"officer": self.name, **more, "action": action, "alarm": str(alarm)}
         request = DeskRequest(number=number, **fields)
-        self._waiting[number] = _Asked(request, then)
+        self._waiting[number] = _Asked(request, then, self._loop.now_us)
         for broker, link in self._links.items():
             if broker in self._down:
                 self._down.remove(broker)
@@ -122,6 +123,16 @@ class TerminalNode:
             return
         if answer.alarms or asked.request.action == "list":
             self.alarms = answer.alarms
-            shown = tuple((in_words(one.id), one.stage, one.age_ms, one.late) for one in answer.alarms)
-            self._trace.say(self._loop.now_us, "screen", self.name, shown)
+            shown = tuple(
+                (in_words(one.id), one.stage, one.age_ms, one.late, one.kind, one.number, one.newest, one.repeats)
+                for one in answer.alarms
+            )
+            what = _asked_for(asked.request, answer)
+            self._trace.say(self._loop.now_us, "screen", self.name, shown, what, answer.more, asked.at_us)
         asked.then(answer)
+
+
+def _asked_for(request: DeskRequest, answer: DeskAnswer) -> str:
+    """The action; ``open`` for the first page of the list of open incidents, as officers look at it, if it was read."""
+    plain = request.by_incident and not request.everything and request.offset == 0 and not answer.error
+    return "open" if request.action == "list" and plain else request.action
