@@ -20,6 +20,8 @@ PRESSES_PER_H = (300, 900, 2400, 6000)
 SHARE = (0.08, 0.15, 0.3, 0.5)
 FAULT_EVERY_S = (4.0, 40.0)
 LEAST_KINDS = 4
+# How many of all runs have concealed buttons, which not every site has.
+WITH_SILENT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ def draw(seed: int, hours: float, site: str = "betong") -> Scenario:
     """The scenario of that seed: the same for the same arguments, in every process."""
     rng = random.Random(f"{seed}/scenario")
     brokers = rng.choice((1, 1, 2, 2, 3, BROKERS_MOST))
-    town = town_of(site_of(Scenario(site=site, hours=hours)), brokers)
+    silent = _silent(random.Random(f"{seed}/silent"), town_of(site_of(Scenario(site=site, hours=hours)), brokers))
+    town = town_of(site_of(Scenario(site=site, hours=hours, silent=silent)), brokers)
     swarm = _swarm(rng, town)
     cycles = _cycles(rng, hours * 3600)
     touches: list[Touch] = []
@@ -67,10 +70,18 @@ def draw(seed: int, hours: float, site: str = "betong") -> Scenario:
         until_s = cycles[index + 1].begin_s if index + 1 < len(cycles) else cycle.end_s
         touches += people.press(cycle.end_s, until_s - 1.0, pace_s)
     return Scenario(
-        site=site, seed=seed, hours=max(hours, cycles[-1].end_s / 3600), brokers=brokers, swarm=swarm, cycle=cycles,
+        site=site, seed=seed, hours=max(hours, cycles[-1].end_s / 3600), brokers=brokers, silent=silent, swarm=swarm,
+        cycle=cycles,
         press=tuple(sorted(touches, key=lambda touch: touch.at_s)),
         fault=tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.name, fault.where))),
     )  # fmt: skip
+
+
+def _silent(rng: random.Random, town: Town) -> tuple[str, ...]:
+    """Poles with a concealed button besides: some, in some runs."""
+    if rng.random() >= WITH_SILENT:
+        return ()
+    return tuple(sorted(rng.sample(town.wired, min(len(town.wired), rng.randint(1, 3)))))
 
 
 def _swarm(rng: random.Random, town: Town) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import tomli_w
 
 from sos_contract.errors import UserError
 from sos_contract.files import read_file
-from sos_contract.site import Site, find_site, nearest, read_site
+from sos_contract.site import Point, Site, find_site, nearest, read_site
 from sos_contract.toml import parse_toml
 from sos_sim.checkers import Town
 from sos_sim.faults import FAULTS
@@ -79,6 +79,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hours: float
     brokers: int = 1
     points: tuple[str, ...] = ()  # only these of the site; none named: all
+    silent: tuple[str, ...] = ()  # poles that have a concealed button here, whatever the site file says
     swarm: tuple[str, ...] = ()  # the faults that were turned on
     expect: dict[str, float] = {}
     cycle: tuple[Cycle, ...] = ()
@@ -150,13 +151,25 @@ def _explain(error: msgspec.ValidationError) -> str:
 
 def site_of(scenario: Scenario) -> Site:
     """The site that it plays in, with no more points than it names; raises SiteError."""
-    return only(read_site(find_site(scenario.site)), scenario.points)
+    site = only(read_site(find_site(scenario.site)), scenario.points)
+    return msgspec.structs.replace(site, point=tuple(_with_silent(point, scenario.silent) for point in site.point))
 
 
 def only(site: Site, points: Iterable[str]) -> Site:
     """The site with these points alone, each once; all of them if none is named. Raises SiteError."""
     kept = tuple(site.find_point(point) for point in dict.fromkeys(points))
     return msgspec.structs.replace(site, point=kept) if kept else site
+
+
+def _with_silent(point: Point, silent: tuple[str, ...]) -> Point:
+    """That point, with a concealed button besides at each of its poles that is named."""
+    lines = []
+    for line in point.line:
+        poles = tuple(
+            msgspec.structs.replace(pole, silent_button=True) if pole.id in silent else pole for pole in line.pole
+        )
+        lines.append(msgspec.structs.replace(line, pole=poles))
+    return msgspec.structs.replace(point, line=tuple(lines))
 
 
 def town_of(site: Site, brokers: int) -> Town:
@@ -188,6 +201,10 @@ def complaints(scenario: Scenario) -> list[str]:
         return [f"{presses} presses and {len(scenario.fault)} faults; {PRESSES_MOST} and {FAULTS_MOST} at most"]
     town = town_of(site_of(scenario), scenario.brokers)
     found = [words for touch in scenario.press if (words := _wrong_touch(touch, town, scenario))]
+    if scenario.silent:  # of the whole site, whichever points of it are there
+        poles = town_of(read_site(find_site(scenario.site)), scenario.brokers).wired
+        unknown = [pole for pole in scenario.silent if pole not in poles]
+        found += [f"a concealed button at unknown pole '{pole}'{nearest(pole, poles)}" for pole in unknown]
     found += [words for planned in scenario.fault if (words := wrong_fault(planned, town, scenario))]
     for name in scenario.swarm:
         if name not in FAULTS:

@@ -56,6 +56,15 @@ def test_presses_are_dense_and_faults_of_all_kinds_are_drawn() -> None:
     assert sum(len({fault.name for fault in one.fault}) for one in drawn_) >= 60 * 3
 
 
+def test_some_runs_have_concealed_buttons_and_somebody_presses_them() -> None:
+    drawn_ = [draw(seed, 1.0) for seed in range(60)]
+    assert 5 <= sum(bool(one.silent) for one in drawn_) <= 40
+    pressed = {touch.pole for one in drawn_ for touch in one.press if touch.button == 1}
+    assert pressed == {pole for one in drawn_ for pole in one.silent}
+    fewer = load('hours = 0.1\npoints = ["merlin"]\nsilent = ["merlin-1", "market-1"]')
+    assert town_of(site_of(fewer), 1).silent == {"merlin-1"}
+
+
 def test_a_short_run_still_has_faults_and_then_progress() -> None:
     (cycle,) = draw(1, 0.01).cycle
     assert cycle.heal_s - cycle.begin_s >= 30
@@ -93,6 +102,7 @@ _HEAD = 'site = "betong"\nhours = 0.1\n'
         (_HEAD + '[[press]]\npole="merlin-1"\nat_s=1\nms=0', "0 ms is outside 1 to 600000"),
         (_HEAD + '[[press]]\npole="merlin-1"\nat_s=9999', "outside the run"),
         (_HEAD + '[[press]]\npole="merlin-1"\nat_s=1\nbutton=1', "has no button 1"),
+        ('hours = 1\nsilent = ["merlin"]', "a concealed button at unknown pole 'merlin'; did you mean 'merlin-1'?"),
         (_HEAD + "[expect]\nlots = 0", "unknown expectation 'lots'; did you mean 'lost'?"),
         (_HEAD + "[expect]\nlost = -1", "expectation lost = -1 is impossible"),
         (_HEAD + "[expect]\np99_ms = 0", "is impossible"),
