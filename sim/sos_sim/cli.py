@@ -88,7 +88,7 @@ def replay(
 ) -> None:
     """Make a scenario of a recorded cable and button. On standard output; 'safezone soak --scenario' plays it."""
     from sos_sim.record import read_record
-    from sos_sim.replay import scenario_of
+    from sos_sim.replay import not_played, scenario_of
     from sos_sim.scenario import dump
 
     named = context.obj[0] if context.obj and site == "betong" else site
@@ -97,7 +97,14 @@ def replay(
     found = read_record(Path(record))
     if found.lost:
         typer.echo(f"{record}: {found.lost} lines are missing, the recording disk was too slow", err=True)
-    typer.echo(dump(scenario_of(found, read_site(find_site(named)), named, pole, press_every)), nl=False)
+    known = read_site(find_site(named))
+    try:
+        scenario = scenario_of(found, known, named, pole, press_every)
+    except UserError as error:
+        raise UserError(f"{record}: {error}") from None
+    for words in not_played(found):
+        typer.echo(f"{record}: {words}", err=True)
+    typer.echo(dump(scenario), nl=False)
 
 
 def site_file(

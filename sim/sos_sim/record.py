@@ -103,9 +103,11 @@ def _take(record: Record, words: list[str]) -> None:
         baud, name = words[3].split(" ", 1)
         record.ports.setdefault(int(words[2]), Traffic(name, int(baud)))
     elif kind == "level":
-        record.levels.setdefault(words[3], []).append((at_us, int(words[2])))
+        record.levels.setdefault(words[3], []).append((at_us, ("0", "1").index(words[2])))
     elif kind == "lost":
         record.lost += int(words[2])
+        if record.lost < 0:
+            raise ValueError
     elif kind == "began":
         record.began_wall_ms = int(words[2])
     else:

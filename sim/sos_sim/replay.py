@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sos_contract.errors import UserError
-from sos_contract.site import Site
+from sos_contract.site import Site, SiteError
+from sos_sim.faults import FAULTS
 from sos_sim.record import Happened, Record, Traffic, diagnose
 from sos_sim.scenario import FAULTS_MOST, HOURS_MOST, PRESS_MS, SETTLE_S, START_S, Planned, Scenario, Touch
 
 WINDOW_US = 10_000_000  # some five beats and their answers: fewer frames tell no chance
 CUT_FRAMES = 4  # lost in a row: at 20 % loss once in 600 frames by chance alone
 SILENT_US = 3_000_000  # every pole says something each 2.25 s
+ALONE_US = 8_000_000  # the link's own patience: by then the agent calls a pole lost
 TOGETHER_US = 1_000_000  # answers lost at such a distance are lost to one cut
 LATE_US = 10_000  # below, a loop of the agent or a frame in front explains it
-MOST_LATE_US = 300_000  # what the fault can do; a frame that comes later is as good as lost
-LEAST, MOST = 0.02, 0.4  # chances that a fault can have; a cable that does worse is played at its best
+LEAST = 0.02  # a smaller chance is none
 # what a window counts -> the fault that does it
 _CHANCES = (("lost", "wire-loss"), ("doubled", "wire-duplicates"), ("garbled", "wire-flips"))
 
@@ -69,13 +70,38 @@ def scenario_of(record: Record, site: Site, named: str, pole: str = "", press_ev
     )  # fmt: skip
 
 
+def not_played(record: Record) -> list[str]:
+    """What such a scenario leaves out, in words: a virtual pair is cut for all that hang on it, or for none."""
+    longest_us: dict[int, int] = {}
+    for traffic in record.ports.values():
+        heard = [one for one in diagnose(traffic) if one.what == "good"]
+        last_us: dict[int, int] = {}
+        for one in [
+            *heard,
+            *(Happened(record.until_us, "good", address) for address in {one.address for one in heard}),
+        ]:
+            began_us = last_us.get(one.address, one.at_us)
+            others = sum(began_us < other_us for address, other_us in last_us.items() if address != one.address)
+            if one.at_us - began_us > ALONE_US and others:
+                longest_us[one.address] = max(longest_us.get(one.address, 0), one.at_us - began_us)
+            last_us[one.address] = one.at_us
+    return [
+        f"the pole at address {address} alone was not heard for {span_us / 1e6:.0f} s: that is not played"
+        for address, span_us in longest_us.items()
+    ]
+
+
 def _at_s(at_us: int) -> float:
     return round(START_S + at_us / 1e6, 6)
 
 
 def _heard_most(record: Record, site: Site, happened: Sequence[Happened]) -> str:
     """The pole of the recorded point whose address was heard most; the point's first where none was."""
-    point = site.find_point(record.point)
+    try:
+        point = site.find_point(record.point)
+    except SiteError as error:
+        hint = "name the site of the record with --site, or any pole with --pole"
+        raise UserError(f"the record is of a point that is not in site '{site.id}': {error}; {hint}") from None
     heard = Counter(one.address for one in happened if one.what == "good")
     by_address = {pole.address: pole.id for line in point.line for pole in line.pole}
     known = [by_address[address] for address, _ in heard.most_common() if address in by_address]
@@ -154,13 +180,22 @@ def _in_window(window: int, part: Sequence[Happened]) -> Iterator[Spell]:
         # Of what was said in both directions only what the poles said is counted: an answer each, about.
         chance = count / max(1, count + good * (2 if what == "lost" else 1))
         if chance >= LEAST:
-            yield Spell(from_us, until_us, name, (("probability", round(min(chance, MOST), 2)),))
+            yield Spell(from_us, until_us, name, _as_may_be(name, "probability", round(chance, 2)))
     noise = sum(one.what == "noise" for one in part)
     if noise:
-        yield Spell(from_us, until_us, "wire-noise", (("per_s", round(max(0.5, noise * 1e6 / WINDOW_US), 1)),))
+        yield Spell(
+            from_us, until_us, "wire-noise", _as_may_be("wire-noise", "per_s", round(noise * 1e6 / WINDOW_US, 1))
+        )
     late_us = max(one.late_us for one in part)
     if late_us > LATE_US:
-        yield Spell(from_us, until_us, "wire-delay", (("most_ms", min(late_us, MOST_LATE_US) // 1000),))
+        yield Spell(from_us, until_us, "wire-delay", _as_may_be("wire-delay", "most_ms", late_us // 1000))
+
+
+def _as_may_be(name: str, argument: str, value: float) -> tuple[tuple[str, float | str], ...]:
+    """As that fault can be told: a cable that does worse, or less, is played as bad, or as good, as can be."""
+    least, most = FAULTS[name].knobs[argument][0], FAULTS[name].knobs[argument][-1]
+    assert not isinstance(least, str) and not isinstance(most, str)
+    return ((argument, min(max(value, least), most)),)
 
 
 def _joined(spells: Iterable[Spell]) -> list[Spell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ from sos_agent.core import effects, events
 from sos_contract.errors import UserError
 from sos_contract.site import find_site, read_site
 from sos_sim.record import Happened, Record, diagnose, read_record
-from sos_sim.replay import Spell, scenario_of, spells_of
-from sos_sim.scenario import dump, load
+from sos_sim.replay import Spell, not_played, scenario_of, spells_of
+from sos_sim.scenario import Planned, Scenario, complaints, dump, load
 from sos_sim.trace import Trace
 from sos_sim.world.wire import Wire
 from sos_sim.world.zone import Zone
@@ -138,8 +139,42 @@ def test_a_recorded_button_is_pressed_as_it_was() -> None:
 
 
 def test_a_record_of_an_unknown_point_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"unknown point 'merlyn'; did you mean 'merlin'\?"):
+    with pytest.raises(
+        UserError, match=r"unknown point 'merlyn'; did you mean 'merlin'\?; name the site of the record"
+    ):
         scenario_of(Record("merlyn"), SITE, "betong")
+
+
+def test_a_cable_that_does_worse_or_less_than_a_fault_can_is_played_as_near_as_can_be() -> None:
+    """Noise of hundreds of bursts a second, and doubles below a twentieth, made scenarios that were refused."""
+    good = [Happened(number * 100_000, "good", 1) for number in range(300)]
+    noise = [Happened(10_000_000 + number * 1000, "noise") for number in range(9_000)]
+    doubled = [Happened(number * 2_500_000, "doubled", 1) for number in range(12)]
+    late = [Happened(25_000_000, "good", 1, 9_000_000)]
+    spells = spells_of(sorted([*good, *noise, *doubled, *late], key=lambda one: one.at_us))
+    assert {spell.name: spell.arguments[0][1] for spell in spells} == {
+        "wire-noise": 20.0, "wire-duplicates": 0.05, "wire-delay": 300,
+    }  # fmt: skip
+    fault = tuple(
+        Planned(name=one.name, where="merlin-1", at_s=30 + one.from_us / 1e6, until_s=30 + one.until_us / 1e6,
+                with_=dict(one.arguments))
+        for one in spells
+    )  # fmt: skip
+    assert not complaints(Scenario(hours=0.1, fault=fault))
+
+
+def test_a_pole_of_a_pair_that_was_silent_alone_is_told_of(tmp_path: Path) -> None:
+    """Its end of the cable was cut, and the scenario has nothing of it."""
+
+    def cut(wire: Wire) -> None:
+        (gone,) = (end for end in wire._ends if end.name == "clock-tower-1")
+        wire._loop.after(20_000_000, lambda: setattr(gone, "deaf", True))
+        wire._loop.after(60_000_000, lambda: setattr(gone, "deaf", False))
+
+    record = read_record(recorded(tmp_path, "clock-tower", 90, cut))
+    (told,) = not_played(record)
+    assert re.fullmatch(r"the pole at address 1 alone was not heard for [34]\d s: that is not played", told)
+    assert not not_played(read_record(recorded(tmp_path, "clock-tower", 90, lambda _wire: None)))
 
 
 def test_the_command_line_writes_the_scenario(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,6 +199,8 @@ HEAD = "safezone record 1 merlin\n"
          "play it with the release that wrote it"),
         (HEAD + "5 in 0 00\n", "no line of a record: '5 in 0 00'"),
         (HEAD + "0 port 0 115200 a\n5 in 0 xx\n", "no line of a record: '5 in 0 xx'"),
+        (HEAD + "5 level 7 own-1\n", "no line of a record: '5 level 7 own-1'"),
+        (HEAD + "5 lost -4\n", "no line of a record: '5 lost -4'"),
         (HEAD + "five in 0 00\n", "no line of a record: 'five in 0 00'"),
         (HEAD + "5 dance 1 2\n", "no line of a record: '5 dance 1 2'"),
     ],
