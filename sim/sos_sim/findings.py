@@ -35,6 +35,10 @@ def command(path: Path, bug: str = "") -> str:
     return f"safezone soak --scenario {quote(str(path))}" + (f" --bug {bug}" if bug else "")
 
 
+def _presses(scenario: Scenario) -> int:
+    return sum(touch.times for touch in scenario.press)
+
+
 def write_up(
     scenario: Scenario,
     finding: Finding,
@@ -56,8 +60,8 @@ def write_up(
     if found is None:
         raise SafezoneError(f"seed {scenario.seed} does not play twice alike; nothing can be written up of it")
     again = command(folder / SCENARIO, bug)
-    made = f"{len(scenario.fault)} faults and {len(scenario.press)} presses became "
-    made += f"{len(shrunk.scenario.fault)} and {len(shrunk.scenario.press)} in {shrunk.plays} plays"
+    made = f"{len(scenario.fault)} faults and {_presses(scenario)} presses became "
+    made += f"{len(shrunk.scenario.fault)} and {_presses(shrunk.scenario)} in {shrunk.plays} plays"
     notes = [f"seed {scenario.seed} of {scenario.site}: {made}", f"again: {again}"]
     if bug:
         notes.insert(0, f"planted bug {bug}: {find_bug(bug).sentence}")

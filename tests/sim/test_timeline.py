@@ -180,3 +180,21 @@ def test_every_kind_of_row_is_shown_or_left_out_on_purpose(kind: str) -> None:
     from sos_sim.timeline.words import WORDS
 
     assert kind in WORDS or kind in ("screen", "row")
+
+
+def test_a_loss_that_stands_is_shown_from_what_brought_it_about() -> None:
+    """Three minutes later, where it is found, nothing tells why."""
+    story: tuple[tuple[float, str, str, tuple[object, ...]], ...] = (
+        (10, "point_lost", "station", ("merlin", "on")),
+        (12, "point_lost", "station", ("merlin", "off")),
+        (33, "fault", "merlin", ("agent-killed", "on", "")),
+        (33.006, "point_lost", "station", ("merlin", "on")),
+        (34, "fault", "merlin", ("agent-killed", "off", "")),
+        *((100 + number, "up", "broker:1", (str(number),)) for number in range(picture.MOST_EVENTS)),
+        (201, "phase", "scenario", ("end",)),
+    )
+    found = told(Found("lied", 201_000_000, "merlin is called lost still, and it is well", "station"), story)
+    assert found.begin_us == 28_006_000
+    assert [event.words for event in found.events][:2] == ["fault agent-killed begins", "merlin is lost"]
+    elsewhere = told(Found("lied", 201_000_000, "market is called lost still, and it is well", "station"), story)
+    assert elsewhere.begin_us == 141_000_000

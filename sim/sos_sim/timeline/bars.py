@@ -9,6 +9,7 @@ from sos_sim.timeline.lanes import Lanes
 from sos_sim.trace import Row
 
 LOOK, FAULT, DOWN, BAD, LOST = "look", "fault", "down", "bad", "lost"
+LOSSES = ("pole_lost", "point_lost")  # kinds of row: who, and on or off
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,7 @@ _TAKE: dict[str, Callable[[_Spans, Row], None]] = {
     "up": _up,
     "fault": _fault,
     "loop": _loop,
-    "pole_lost": _lost,
-    "point_lost": _lost,
+    **dict.fromkeys(LOSSES, _lost),
 }
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sos_contract.site import Site
-from sos_sim.timeline.bars import LOOK, Bar, bars_of
+from sos_sim.timeline.bars import LOOK, LOSSES, Bar, bars_of
 from sos_sim.timeline.lanes import OFFICERS, Lanes
 from sos_sim.timeline.words import Happening, happenings_of, plain
 from sos_sim.trace import Row
 
 BEFORE_US, AFTER_US = 60_000_000, 3_000_000  # shown before a finding that names no press, and after any
+LEAD_US = 5_000_000  # shown before the beginning of what still stands: what brought it about
 TOUCH_US = 1_000_000  # a finger touches at most so long before its press is minted
 MOST_EVENTS = 60  # more cannot be read within a minute
 MOST_PRESSES = 8
@@ -118,14 +119,15 @@ class Picture:
 def around(finding: Finding, rows: Sequence[Row], site: Site | None = None, notes: Sequence[str] = ()) -> Picture:
     """The picture of ``finding``. ``rows``: all of the run, in order; ``site`` puts the lanes as a press travels."""
     named = list(dict.fromkeys(map(plain, IDENTITY.findall(finding.words))))[:MOST_PRESSES]
-    begin_us = _begin_us(finding, rows, named)
+    stands_us = _stands_us(finding, rows)
+    begin_us = _begin_us(finding, rows, named, stands_us)
     end_us = finding.at_us + AFTER_US
     lanes = Lanes(site)
     seen = [what for row in rows if begin_us <= row.at_us <= end_us for what in happenings_of(row, lanes)]
     presses = _letters(named, [what.identity for what in seen if what.identity])
     near = lanes.near(finding.part, [identity.split("/")[0] for identity in named])
     told = _news([what for what in seen if _concerns(what, presses, lanes, near)])
-    kept = _most_telling(told, finding, named)
+    kept = _most_telling(told, finding, named, stands_us)
     letters = _touched(kept, {identity: letter for letter, identity in presses.items()})
     events = [
         Event(number, what.at_us, what.lane, what.words, letters[number - 1]) for number, what in enumerate(kept, 1)
@@ -140,12 +142,26 @@ def around(finding: Finding, rows: Sequence[Row], site: Site | None = None, note
     return Picture(finding, lane, begin_us, end_us, shown, events, bars, presses, left_out, list(notes))
 
 
-def _begin_us(finding: Finding, rows: Sequence[Row], named: Sequence[str]) -> int:
-    """From the touch that made the first press that the finding names; else a minute before."""
+def _stands_us(finding: Finding, rows: Sequence[Row]) -> int:
+    """Since when somebody whom the finding names is held for lost, without a break; the finding's time if nobody is."""
+    lost: dict[str, int] = {}
+    for row in rows:
+        if row.kind in LOSSES and row.at_us <= finding.at_us:
+            who = str(row.fields[0])
+            if row.fields[1] == "on":
+                lost.setdefault(who, row.at_us)
+            else:
+                lost.pop(who, None)
+    words = re.findall(r"[\w-]+", finding.words)
+    return min((at_us for who, at_us in lost.items() if who in words), default=finding.at_us)
+
+
+def _begin_us(finding: Finding, rows: Sequence[Row], named: Sequence[str], stands_us: int) -> int:
+    """From the touch that made the first press that the finding names; else a minute before, or from what stands on."""
     minted = (row.at_us for row in rows if row.kind == "minted" and row.fields[0] in named)
     first = min(minted, default=None)
     if first is None:
-        return max(0, finding.at_us - BEFORE_US)
+        return max(0, min(finding.at_us - BEFORE_US, stands_us - LEAD_US))
     return max(0, min(first, finding.at_us) - TOUCH_US)
 
 
@@ -193,13 +209,17 @@ def _news(happenings: Sequence[Happening]) -> list[Happening]:
     return news
 
 
-def _most_telling(happenings: list[Happening], finding: Finding, named: Sequence[str]) -> list[Happening]:
-    """At most MOST_EVENTS: those of the presses named, then what is nearest to the finding, before it first."""
+def _most_telling(
+    happenings: list[Happening], finding: Finding, named: Sequence[str], stands_us: int
+) -> list[Happening]:
+    """At most MOST_EVENTS: those of the presses named, then what is nearest to the finding, or to the beginning of what
+    stands, before the finding first."""
 
     def weight(index: int) -> tuple[bool, bool, int]:
         what = happenings[index]
         other = what.identity not in named and what.kind not in _ALWAYS
-        return other, what.at_us > finding.at_us, abs(finding.at_us - what.at_us)
+        away_us = min(abs(finding.at_us - what.at_us), abs(stands_us - what.at_us))
+        return other, what.at_us > finding.at_us, away_us
 
     chosen = sorted(range(len(happenings)), key=weight)[:MOST_EVENTS]
     return [happenings[index] for index in sorted(chosen)]
