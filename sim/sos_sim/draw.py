@@ -26,7 +26,8 @@ WITH_SILENT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts."""
+    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts; ``with_``: those
+    of its arguments that are not drawn."""
 
     name: str
     share: tuple[float, float]
@@ -36,12 +37,18 @@ class Companion:
 # Effect at which a program is to crash -> what brings it about, where it comes seldom by itself.
 BROUGHT_ABOUT = {
     "ClosePort": Companion("wire-moved", (0.0, 0.9)),
+    "StoreBoot": Companion("pole-brown-out", (0.0, 0.2)),
     "StoreTimebase": Companion("agent-power-cut", (0.0, 0.2)),
     "MarkWaiting": Companion("station-restored", (0.0, 0.4), {"how": "over the old file", "off_s": 1.0}),
     "Disconnect": Companion("network-half-cut", (0.0, 0.9), {"direction": "cut_down"}),
 }
+# Effects for which somebody has to ask: a crash there waits until the heal.
+AWAITED = ("StoreKeys",)
 # Fault -> what then happens on top of it now and then, for the two seldom meet.
-MADE_WORSE = {"agent-disk-full": Companion("agent-disk-failing", (0.4, 0.6))}
+MADE_WORSE = {
+    "agent-disk-full": Companion("agent-disk-failing", (0.4, 0.6)),
+    "attack-wire-forge": Companion("wire-half-cut", (0.2, 0.5)),
+}
 WORSE = 0.4
 FAULTS_S, HEAL_S, CALM_S = (240.0, 900.0), (2.0, 30.0), (60.0, 240.0)
 # Nobody presses in the last of these seconds before all must be well: officers have to close what is open.
@@ -128,6 +135,8 @@ def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cyc
                 until_s = rng.uniform(cycle.heal_s, cycle.settle_s)
             until_s = max(until_s, at_s + 0.05)
             arguments = {name: drawn(knob, rng) for name, knob in kind.knobs.items()}
+            if arguments.get("effect") in AWAITED:
+                until_s = cycle.heal_s
             planned.append(
                 Planned(name=kind.name, where=where, at_s=round(at_s, 3), until_s=round(until_s, 3), with_=arguments)
             )
@@ -156,7 +165,8 @@ def _companion(rng: random.Random, town: Town, first: Planned, free_s: dict[tupl
     if at is None or free_s.get((companion.name, at), 0.0) > at_s:
         return []
     free_s[companion.name, at] = until_s + 0.01
-    return [Planned(name=companion.name, where=at, at_s=at_s, until_s=until_s, with_=dict(companion.with_))]
+    arguments = {name: drawn(knob, rng) for name, knob in FAULTS[companion.name].knobs.items()}
+    return [Planned(name=companion.name, where=at, at_s=at_s, until_s=until_s, with_={**arguments, **companion.with_})]
 
 
 def _one_by_one(rng: random.Random, town: Town, cycle: Cycle) -> list[Planned]:

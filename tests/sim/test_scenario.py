@@ -228,7 +228,7 @@ def test_a_crash_at_an_effect_that_comes_seldom_comes_with_what_brings_it_about(
     assert brought == set(BROUGHT_ABOUT)
 
 
-def test_a_full_disk_also_fails_now_and_then() -> None:
+def test_faults_that_seldom_meet_are_made_to_meet_now_and_then() -> None:
     """Two hundred hours had not met it (seeds 1 to 199)."""
     faults = [fault for seed in range(20) for fault in draw(seed, 1.0).fault]
     full = [fault for fault in faults if fault.name in MADE_WORSE]

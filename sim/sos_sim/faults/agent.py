@@ -14,13 +14,13 @@ from sos_station.core import effects as station_effects
 AGENT_EFFECTS: tuple[type, ...] = agent_effects.Effect.__args__
 STATION_EFFECTS: tuple[type, ...] = station_effects.Effect.__args__
 _AT_STARTS = (
-    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "EndFaults", "Log", "StoreBoot",
-    "FetchReceipted",
+    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "EndFaults", "Log",
+    "FetchWaiting", "FetchReceipted",
 )  # fmt: skip
 # These come seldom: the crash is at the first.
 _SELDOM = (
-    "ClosePort", "Disconnect", "MarkWaiting", "StoreKeys", "StoreTimebase", "StoreCommand", "SettleCommand",
-    "ReadCommands",
+    "ClosePort", "Disconnect", "MarkWaiting", "StoreBoot", "StoreKeys", "StoreTimebase", "StoreNotice", "DropNotices",
+    "FetchNotices", "StoreCommand", "SettleCommand", "ReadCommands", "ReadAlarm", "ReadFaults",
 )  # fmt: skip
 
 
