@@ -200,7 +200,8 @@ class Run:
         ms = sorted(self.ms)
         figures = {"p50_ms": _part(ms, 0.5), "p99_ms": _part(ms, 0.99)} if ms else {}
         if checkers:
-            figures |= {f"{name}_s": us / _S_US for name, us in checkers.supervision.longest_us.items()}
+            longest_us = checkers.supervision.longest_us
+            figures |= {f"{name}_s": us / _S_US for name, us in longest_us.items() if us}  # 0: nobody was lost
         result = Result(
             scenario.seed, findings, counts, self.trace.counts.get("minted", 0), self.touches,
             self.zone.loop.now_us / _S_US, wall_s, self.trace.digest, self.visited, len(self.kinds), ms, figures,

@@ -82,19 +82,26 @@ def soak(
     if bug == "help":
         _explain_bugs()
         return
+    if scenario and site != "betong":
+        raise UserError("a scenario names its site itself; write it there, and leave --site out")
     if scenario:
-        _play_file(scenario, hours or 0.0, junit, as_json, bug, out)
+        _play_file(scenario, hours or 0.0, junit, as_json, bug, out, show)
         return
     hours = hours or 1.0
     read_site(find_site(site))
     chosen = _seeds(seeds or ("0:200" if bug else "0:10"))
     if show:
         from sos_sim.draw import draw
-        from sos_sim.scenario import dump
 
-        typer.echo(dump(draw(chosen[0], hours, site)), nl=False)
+        _show(draw(chosen[0], hours, site))
         return
     _campaign(chosen, hours, site, jobs, junit, as_json, bug, out)
+
+
+def _show(scenario: Scenario) -> None:
+    from sos_sim.scenario import dump
+
+    typer.echo(dump(scenario), nl=False)
 
 
 def _seeds(text: str) -> range:
@@ -223,7 +230,7 @@ def _explain_bugs() -> None:
         typer.echo(f"{name:<26}{bug.sentence}")
 
 
-def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out: str) -> None:
+def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out: str, show: bool) -> None:
     from sos_sim.bugs import planted
     from sos_sim.campaign import Summary
     from sos_sim.gallery import find_scenario, read_shortened
@@ -231,6 +238,9 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
 
     path = find_scenario(name)
     scenario = read_shortened(name, hours)
+    if show:
+        _show(scenario)
+        return
     with planted(bug):
         _check_places(junit, out)
         result = play(scenario)

@@ -20,8 +20,9 @@ from sos_agent.core.effects import StoreKeys
 from sos_sim.bugs import BUGS, scenario_of
 from sos_sim.campaign import Summary
 from sos_sim.draw import draw
-from sos_sim.gallery import find_scenario
+from sos_sim.gallery import find_scenario, read_shortened
 from sos_sim.play import Result, Run
+from sos_sim.scenario import load
 from sos_station.core.effects import SettleCommand
 
 QUICK = 'hours = 0.01\nseed = 3\n[[press]]\npole = "merlin-1"\nat_s = 20\n'
@@ -61,6 +62,7 @@ def test_a_scenario_file_is_played_and_told_as_junit(tmp_path: Path, capsys: pyt
         (["--junit", "/proc/self/nowhere/out.xml"], "name another one with --junit"),
         (["--junit", "/"], "a folder; name a file with --junit"),
         (["--out", "/dev/null/out"], "name another one with --out"),
+        (["--scenario", "town-blackout", "--site", "other.toml"], "a scenario names its site itself"),
         (["--bug", "held-before-comit"], "did you mean 'held-before-commit'?"),
         (["--seeds", "a:b"], "write A:B"),
         (["--seeds", "0:99999999"], "is empty or too large"),
@@ -157,6 +159,18 @@ def test_what_comes_of_a_campaign_is_written_where_no_folder_was(
     assert f"reproduce: {again}\n" in capsys.readouterr().err
     assert f"again: {again}\n" in (out / "one/timeline.txt").read_text(encoding="utf-8"), "on one line, to be copied"
     assert ElementTree.parse(junit).getroot().attrib["failures"] == "1"
+
+
+def test_a_loss_that_never_was_meets_no_expectation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text(QUICK + "[expect]\nlink_lost_within_s = 10\n")
+    assert main(["soak", "--scenario", str(file)]) == 1
+    assert "link_lost_within_s: nothing was measured, expected <= 10" in capsys.readouterr().err
+
+
+def test_a_scenario_is_shown_and_not_played(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["soak", "--scenario", "town-blackout", "--hours", "0.25", "--show"]) == 0
+    assert load(capsys.readouterr().out) == read_shortened("town-blackout", 0.25)
 
 
 def test_a_folder_of_findings_does_not_stand_for_the_scenario_of_its_name(
