@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -111,11 +112,11 @@ def read_scenario(path: Path) -> Scenario:
         raise UserError(f"{path}: cannot read the scenario ({error.strerror}); name one with --scenario") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a TOML file: {error}") from None
-    return load(text, str(path))
+    return load(text, str(path), path.parent)
 
 
-def load(text: str, named: str = "scenario") -> Scenario:
-    """A scenario from TOML; raises UserError that begins with ``named``."""
+def load(text: str, named: str = "scenario", folder: Path | None = None) -> Scenario:
+    """A scenario from TOML; raises UserError that begins with ``named``. ``folder``: where its site may lie, too."""
     try:
         data = parse_toml(text)
         version = data.get("version", VERSION)
@@ -127,6 +128,9 @@ def load(text: str, named: str = "scenario") -> Scenario:
         raise UserError(f"{named}: {_explain(error)}") from None
     except ValueError as error:
         raise UserError(f"{named}: not a TOML file: {error}") from None
+    with suppress(OSError, ValueError):  # what is no file's name is told below
+        if folder is not None and (folder / scenario.site).is_file():
+            scenario = msgspec.structs.replace(scenario, site=str(folder / scenario.site))
     try:
         for complaint in complaints(scenario):
             raise UserError(complaint)
@@ -136,6 +140,7 @@ def load(text: str, named: str = "scenario") -> Scenario:
 
 
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`(?: - at `\$\.?([^`]*)`)?")
 _STRUCT_AT: dict[str, type[msgspec.Struct]] = {"": Scenario, "press": Touch, "fault": Planned, "cycle": Cycle}
 
 
@@ -146,6 +151,10 @@ def _explain(error: msgspec.ValidationError) -> str:
         fields = [field.encode_name for field in msgspec.structs.fields(_STRUCT_AT.get(where, Scenario))]
         place = f"in [[{where}]]" if where else "at the top"
         return f"unknown key '{unknown[1]}' {place}{nearest(unknown[1], fields)}"
+    missing = _MISSING.match(str(error))
+    if missing:
+        where = re.sub(r"\[[^\]]*\]", "", missing[2] or "")
+        return f"no '{missing[1]}' {f'in a [[{where}]]' if where else 'at the top'}; write one"
     return str(error).replace("`$", "`").replace("`", "'")
 
 

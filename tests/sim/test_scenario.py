@@ -10,6 +10,7 @@ import pytest
 
 from sos_agent.core.effects import ClosePort
 from sos_contract.errors import UserError
+from sos_contract.site import find_site
 from sos_sim.coverage import all_rows, recording
 from sos_sim.draw import BROUGHT_ABOUT, MADE_WORSE, draw
 from sos_sim.faults import FAULTS, page
@@ -88,6 +89,8 @@ _HEAD = 'site = "betong"\nhours = 0.1\n'
     ("text", "says"),
     [
         ("hours = [", "not a TOML file"),
+        ("", "my.toml: no 'hours' at the top; write one"),
+        (_HEAD + '[[press]]\nat_s=1', "my.toml: no 'pole' in a [[press]]; write one"),
         (_HEAD + "sed = 4", "unknown key 'sed' at the top; did you mean 'seed'?"),
         (_HEAD + '[[fault]]\nname="wire-cut"\nat_s=1\nuntil_s=2\nwere="x"', "unknown key 'were' in [[fault]]"),
         (_HEAD + '[[fault]]\nname="wire-cutt"\nat_s=1\nuntil_s=2',
@@ -128,6 +131,19 @@ def test_a_pipe_is_no_scenario_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "my.toml")
     with pytest.raises(UserError, match="it is a pipe or a device"):
         read_scenario(tmp_path / "my.toml")
+
+
+def test_a_site_file_may_lie_beside_its_scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked for only where the command was typed."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/town.toml").write_bytes(find_site("betong").read_bytes())
+    (tmp_path / "there/my.toml").write_text('hours = 0.1\nsite = "town.toml"\n')
+    monkeypatch.chdir(tmp_path)
+    scenario = read_scenario(Path("there/my.toml"))
+    assert scenario.site == "there/town.toml" and load(dump(scenario)) == scenario
+    (tmp_path / "town.toml").write_bytes(find_site("betong").read_bytes())
+    (tmp_path / "there/town.toml").unlink()
+    assert read_scenario(Path("there/my.toml")).site == "town.toml"
 
 
 def test_a_point_named_twice_is_there_once() -> None:
