@@ -30,7 +30,7 @@ AT_ONCE = 3
 # A call that turns out to be none is closed unseen.
 CLOSED_UNSEEN = 0.08
 OLD_SCREENS = 8
-# Looks at one alarm's history, or at the faults, beside those at the list.
+# Looks at one alarm's history, or at the faults, beside those at the list. What is looked at so may be acted on, too.
 CURIOUS = 0.1
 
 
@@ -60,7 +60,8 @@ class Desk:
         self._later(self._rng.uniform(*LOOK_S) if self._open else IDLE_S, terminal)
         if self._rng.random() < CURIOUS and not terminal.busy:
             number = self._rng.choice(sorted(self._open)) if self._open else 1
-            terminal.ask(*self._rng.choice((("show", number), ("notices", ""))))
+            action, alarm = self._rng.choice((("show", number), ("notices", "")))
+            terminal.ask(action, alarm, then=partial(self._shown, terminal))
         elif not terminal.busy:
             terminal.ask("list", then=partial(self._listed, terminal), by_incident=True, limit=50)
 
@@ -76,6 +77,13 @@ class Desk:
         for alarm in self._chosen(answer.alarms):
             self._zone.loop.after(int(waits_s * 1e6), partial(self._act, terminal, alarm, answer.run))
             waits_s += 0.2
+
+    def _shown(self, terminal: TerminalNode, answer: DeskAnswer | None) -> None:
+        """One press of an incident, whichever, and not the one that most needs an officer."""
+        open_ = [alarm for alarm in answer.alarms if alarm.stage != CLOSED] if answer is not None else []
+        if answer is not None and open_:
+            waits_s = self._rng.uniform(*THINK_S) * self.habits.get("slow", 1.0)
+            self._zone.loop.after(int(waits_s * 1e6), partial(self._act, terminal, self._rng.choice(open_), answer.run))
 
     def _chosen(self, alarms: tuple[AlarmView, ...]) -> list[AlarmView]:
         """The first of the list, and by chance some others."""
@@ -95,7 +103,6 @@ class Desk:
         again = [name for name in NAMES if name != terminal.name] if "twice" in self.habits else []
         for who in (terminal, *(self._zone.terminal(name) for name in again)):
             self.asked += 1
-            self._zone.trace.say(
-                self._zone.loop.now_us, "asked", who.name, who.name, action, alarm.number, alarm.newest
-            )
+            asked = (action, alarm.number, alarm.newest, more.get("seen_stage", ""))
+            self._zone.trace.say(self._zone.loop.now_us, "asked", who.name, who.name, *asked)
             who.ask(action, alarm.number, **more)

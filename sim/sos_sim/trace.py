@@ -31,7 +31,8 @@ KINDS = {
     "row": "part; machine, state, event: a row of a state table was visited (only the first time)",
     "point_lost": "part=station; point, 'on' or 'off': supervision's finding, as the station committed it",
     "pole_lost": "part=point; pole, 'on' or 'off': the agent lost or found a pole",
-    "asked": "part=terminal; officer, action, alarm's number, newest one that the officer saw: what was asked for",
+    "asked": "part=terminal; officer, action, alarm's number, newest one that the officer saw, stage that was"
+    " shown or '': what was asked for",
     "attack": "part=where; what was put there",
     "phase": "part='scenario'; faults, heal, progress, end",
 }

@@ -122,6 +122,10 @@ class Story:
         self.numbers[who] = number
         self.say(at_s, "received", "station", who, verdict, number, kind, 1000, age_ms, late, incident, repeats)
 
+    def ask(self, at_s: float, action: str, number: int, newest: int, officer: str = "Malee", shown: str = "") -> None:
+        """An officer asks for that, with the stage that was shown, if it is told."""
+        self.say(at_s, "asked", officer, officer, action, number, newest, shown)
+
     def screen(
         self, at_s: float, *lines: tuple[str, str, int | None, bool], asked_for: str = "list", asked_s: float = -1.0
     ) -> None:

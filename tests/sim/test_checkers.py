@@ -17,7 +17,7 @@ def test_a_press_that_goes_its_way_breaks_nothing() -> None:
     story.say(10.05, "look", "a-1", "pressed", who)
     story.say(10.06, "look", "a-1", "held", who)
     story.say(10.07, "look", "a-1", "received", who)
-    story.say(11, "asked", "Malee", "Malee", "accept", 1, 1)
+    story.ask(11, "accept", 1, 1)
     story.say(11.1, "stage", "station", who, "accepted", "Malee")
     story.say(11.2, "look", "a-1", "accepted", who)
     story.screen(11.3, (who, "accepted", 1300, False), asked_for="open")
@@ -214,6 +214,7 @@ def test_a_pole_that_lost_its_power_while_it_wrote_may_have_made_one_and_not_two
     story.say(10.035, "down", "a-1", "power")
     story.say(10.2, "loop", "a-1", 0, "idle")
     story.say(11, "up", "a-1", "power_on")
+    story.say(11.5, "minted", "a-1", identity(press=1), "press", True, 0)
     story.received(13, identity(press=1), age_ms=3_000)
     assert story.end(15) == {}
     story.received(16, identity(press=2), number=2)
@@ -259,7 +260,7 @@ def test_stages_come_from_officers_and_never_go_back() -> None:
     story.say(11, "stage", "station", who, "accepted", "Malee")
     assert story.checkers.findings.counts["forged"] == 1
     for action in ("accept", "dispatch"):
-        story.say(12, "asked", "Malee", "Malee", action, 1, 1)
+        story.ask(12, action, 1, 1)
     story.say(13, "stage", "station", who, "dispatched", "Malee")
     assert story.checkers.findings.counts["forged"] == 1
     story.say(14, "stage", "station", who, "accepted", "Malee")

@@ -124,7 +124,7 @@ def test_ages_and_late_are_true(age_ms: int | None, late: bool, found: dict[str,
 def test_a_screen_shows_what_is_in_the_inbox_at_the_stage_that_it_has() -> None:
     story = Story()
     who = story.through(10)
-    story.say(11, "asked", "Malee", "Malee", "accept", 1, 1)
+    story.ask(11, "accept", 1, 1)
     story.say(11, "stage", "station", who, "accepted", "Malee")
     story.screen(15, (who, "received", 5_000, False), asked_s=10.9)
     assert story.checkers.findings.counts["lied"] == 0

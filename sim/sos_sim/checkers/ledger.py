@@ -93,9 +93,7 @@ class Ledger:
 
     def _minted(self, row: Row) -> None:
         identity, kind, durable = str(row.fields[0]), str(row.fields[1]), bool(row.fields[2])
-        up_us = self.up_since_us.get(row.part)
-        if up_us is not None and row.at_us - up_us < _BOOT_US and self._cut.get(row.part, 0) > 0:
-            self.find(identity, row.at_us, kind)
+        self.find(identity, row.at_us, kind)
         self._minted_us[row.part] = row.at_us
         if identity not in self.presses:
             self._add(Press(identity, row.part, kind, row.at_us, durable))
@@ -109,16 +107,21 @@ class Ledger:
         self.outstanding[press.identity] = press
 
     def find(self, identity: str, at_us: int, kind: str = "press") -> Press | None:
-        """The press of that identity; an unsaid one is found if its pole may have written it as it lost power."""
+        """The press of that identity; an unsaid one is found while its pole starts, if it may have been written as the
+        power went. (A pole says what it has found in its flash before anything else.)"""
         identity = bare(identity)
         press = self.presses.get(identity)
         if press is None:
             pole = identity.split("/", 1)[0]
-            if self._cut.get(pole, 0) > 0:
+            if self._cut.get(pole, 0) > 0 and self._starts(pole, at_us):
                 self._cut[pole] -= 1
                 press = Press(identity, pole, kind, self._touch_us.get(pole, at_us), True, unsaid=True)
                 self._add(press)
         return press
+
+    def _starts(self, pole: str, at_us: int) -> bool:
+        up_us = self.up_since_us.get(pole)
+        return up_us is not None and at_us - up_us < _BOOT_US
 
     def _forgot(self, row: Row) -> None:
         press = self.presses.get(str(row.fields[0]))
@@ -155,6 +158,8 @@ class Ledger:
     def _down(self, row: Row) -> None:
         if str(row.fields[0]).startswith("refused"):
             return
+        if not self._starts(row.part, row.at_us):
+            self._cut.pop(row.part, None)  # what it might have found it would have said
         self.up_since_us[row.part] = None
         touched_us = self._touch_us.get(row.part)
         if touched_us is None or self._minted_us.get(row.part, -1) >= touched_us:

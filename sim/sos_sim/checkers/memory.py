@@ -43,7 +43,7 @@ def sizes(core: object, most: int = MOST_OBJECTS) -> Iterator[tuple[str, int]]:
         elif isinstance(thing, (list, tuple, set, frozenset, deque)):
             yield path, len(thing)
             todo += [(path + "[]", value) for value in thing]
-        elif type(thing).__module__.startswith(_OURS):
+        elif any(kind.__module__.startswith(_OURS) for kind in type(thing).__mro__):  # a twin may stand for one of ours
             todo += [(f"{path}.{name}", value) for name, value in _attributes(thing)]
     yield "(objects)", most
 

@@ -8,8 +8,9 @@
 - What arrives has the kind of what was pressed, and counts as many repeats as its pole counted.
 - It joins the incident that is open at its pole; where none is, it is one of its own.
 - A stage beyond *received* is committed only when that officer asked for just that step of it, at that pole, and stages
-  never go back. The request covers nothing newer than the newest alarm of that pole that was in the inbox then. What
-  waits is accepted before anything else becomes of it, and only an accept may take it on to where its incident is.
+  never go back. The request covers nothing newer than the newest alarm of that pole that was in the inbox then; where
+  it told the stage that was shown, it moves nothing that stands at another one. What waits is accepted before anything
+  else becomes of it, and only an accept may take it on to where its incident is.
 - A lamp belongs to a press of its own pole, and never to a silent one.
 """
 
@@ -37,7 +38,8 @@ class NeverMadeUp:
         self._poles: dict[int, set[str]] = {}  # alarm's number -> the poles that had it, in one inbox or another
         self._newest: dict[str, int] = {}  # pole -> its newest alarm
         self._incidents: dict[str, int] = {}  # identity -> its incident, as was told last
-        self._asked: dict[tuple[str, str, str], int] = {}  # officer, action and pole -> the newest alarm that it covers
+        # officer, action, pole and the stage that was shown -> the newest alarm that it covers
+        self._asked: dict[tuple[str, str, str, str], int] = {}
         for kind, hear in (
             ("held", self._hears_held), ("received", self._received), ("stage", self._stage), ("asked", self._asks),
             ("disk", self._disk), ("look", self._look),
@@ -107,10 +109,10 @@ class NeverMadeUp:
             self._held[row.part.removeprefix("agent:")] = set()
 
     def _asks(self, row: Row) -> None:
-        officer, action, number, newest = row.fields
+        officer, action, number, newest, shown = row.fields
         assert isinstance(number, int) and isinstance(newest, int)
         for pole in self._poles.get(number, ()):
-            covers = str(officer), str(action), pole
+            covers = str(officer), str(action), pole, str(shown)
             upto = min(max(newest, number), self._newest[pole])
             self._asked[covers] = max(self._asked.get(covers, 0), upto)
 
@@ -130,8 +132,8 @@ class NeverMadeUp:
             needs = "accept"
             if stage != ACCEPTED and not self._is_at(press, stage):
                 self._made_up(row, f"alarm {identity} became {stage} from received, and its incident is not that far")
-        upto = self._asked.get((officer, needs, press.pole))
-        if upto is None:
+        upto = max(self._asked.get((officer, needs, press.pole, shown), 0) for shown in ("", before))
+        if not upto:
             self._made_up(row, f"alarm {identity} became {stage}, and {officer or 'nobody'} did not {needs} there")
         elif min(self._numbers[press.identity], default=0) > upto:
             self._made_up(row, f"alarm {identity} became {stage}, and {officer} had not seen it")

@@ -22,6 +22,7 @@ from sos_sim.checkers.reach import Reach
 from sos_sim.trace import Row, Trace
 from sos_wire.messages import STAGES
 
+_OF_PRESSES = (*STAGES, "not_delivered")
 # Links, connections and passes over the outbox have settled by then.
 CALM_US = 60_000_000
 # From the identity to the lamp: a step, and a bank of the journal.
@@ -110,7 +111,7 @@ class Prompt:
         this = self._poles[row.part]
         this.look, this.identity, this.since_us = str(row.fields[0]), str(row.fields[1]), row.at_us
         this.true, this.told = self._true(this.identity), ""
-        if this.unlit is not None and this.identity == this.unlit.identity:
+        if this.unlit is not None and this.identity == this.unlit.identity and this.look in _OF_PRESSES:
             this.unlit = None
 
     def _out(self, row: Row) -> None:
@@ -135,7 +136,7 @@ class Prompt:
         if press.minted_us != row.at_us:
             return  # counted once more
         this = self._poles[row.part]
-        if press.durable and press.kind == "press" and this.identity != press.identity:
+        if press.durable and press.kind == "press":
             this.unlit = press
         if self._reach.calm_us(row.part, row.at_us) > CALM_US:
             this.way.append(press)

@@ -40,6 +40,8 @@ AWAKE_US = 1_200_000
 BLIND_US = 100_000
 # A press is minted in the step after the sample that decided it; a bank of the journal may have to be changed first.
 MINT_US = 300_000
+# What is minted so long after the last contact has come from something else.
+AFTER_US = 1_000_000
 _KINDS = {"press": 0, "silent_press": 1}
 
 
@@ -162,10 +164,16 @@ class Touches:
         touch = button.touch
         if self._ledger.presses[str(row.fields[0])].unsaid:
             return  # written before its pole lost its power, and told at its next start
-        if touch is None or row.at_us - touch.began_us < LEAST_US - 2_000:
+        if touch is None or row.at_us - touch.began_us < LEAST_US - 2_000 or self._is_over(button, row.at_us):
             self._findings.tell("forged", row.at_us, f"press {row.fields[0]} was minted and nobody touched", row.part)
             return
         touch.minted += 1
+
+    @staticmethod
+    def _is_over(button: _Button, now_us: int) -> bool:
+        touch = button.touch
+        ended_us = touch.contacts[-1][1] if touch is not None and touch.contacts else now_us
+        return button.level != "pressed" and now_us - ended_us > AFTER_US
 
     def _up(self, row: Row) -> None:
         if row.part in self._up_us:

@@ -205,7 +205,7 @@ class VirtualZone(Watch):
         if not open_:
             return "it has no open alarm"
         alarm = max(open_, key=lambda one: one.number)
-        self.trace.say(self.zone.loop.now_us, "asked", OFFICER, OFFICER, action, alarm.number, alarm.newest)
+        self.trace.say(self.zone.loop.now_us, "asked", OFFICER, OFFICER, action, alarm.number, alarm.newest, "")
         answer = self._ask(action, alarm.number, seen=alarm.newest, disposition=disposition)
         return "no answer" if answer is None else answer.error
 
