@@ -81,8 +81,7 @@ class Pole:
         self._session = 0
         self._up = False
         self._offer = False
-        self._up_low = 0
-        self._up_high = 0
+        self._up_low = self._up_high = 0
         self._stale = True  # the status is not what the beats carry
         self._failing = False
 
@@ -245,6 +244,8 @@ class Pole:
         link = self.link
         if link.opened != self._session:
             self._session = link.opened
+            if self.journal.entries:
+                self.journal.entries[-1].session = link.opened  # it goes before what else was left
             self._keys.opened()
             self._service = "starting"
             self._offer = True
@@ -266,14 +267,13 @@ class Pole:
             return
         self._offer = False
         self._offer_at = (now + AGAIN_MS) & 0x3FFFFFFF
-        entries = self.journal.entries
         link = self.link
-        for entry in entries:
+        for entry in self.journal.entries:
             if not entry.closed:
-                if len(entries) > MOST_PENDING:
+                if len(self.journal.entries) > MOST_PENDING:
                     continue
                 self.journal.close(entry)
-            lane = LIVE if entry.session == self._session or entry is entries[-1] else BACKLOG
+            lane = LIVE if entry.session == self._session else BACKLOG
             if entry.offered == self._session:
                 if entry.held or link.room(lane) < WINDOW or ticks_diff(now, entry.offered_at) < AGAIN_MS:
                     continue
@@ -301,7 +301,7 @@ class Pole:
             if wire is None:
                 break
             line.sent(len(wire), now)
-            self.out.send = self.out.send + wire if self.out.send else wire
+            self.out.send += wire
         self._watch_link(now)
 
     def _tell_status(self, urgent: bool) -> None:

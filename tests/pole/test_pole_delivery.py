@@ -10,6 +10,7 @@ from tests.pole.rig import Rig, in_service
 from sos_pole.journal import MOST_PENDING
 from sos_pole.runs import IDLE, OPEN, PRESSED
 from sos_sim.nor_flash import NorFlash, PowerCut
+from sos_wire.lanes import WINDOW
 from sos_wire.link import BACKLOG, LIVE
 from sos_wire.messages import Command, Press, Progress
 
@@ -96,6 +97,20 @@ def test_what_waited_comes_oldest_first_behind_the_newest_and_the_new_overtake()
     assert order[0] == (LIVE, 10)
     rig.press()
     assert lanes(rig)[-1] == (LIVE, 11)
+
+
+def test_what_waited_stays_in_order_while_the_newest_of_it_are_received() -> None:
+    """Each time the newest was released the one before it became the newest: a backlog longer than the window drained
+    from both ends, and the officers' numbers ran backwards (seeds 3005 and 3007, half an hour)."""
+    rig = Rig(agent=False)
+    for _ in range(3 * WINDOW):
+        rig.press()
+    agent = rig.new_agent()
+    agent.stages = ("held", "received")
+    rig.run(20_000)
+    assert not rig.pole.journal.entries
+    assert [number for lane, number in lanes(rig) if lane == LIVE] == [3 * WINDOW]
+    assert [number for lane, number in lanes(rig) if lane == BACKLOG] == list(range(1, 3 * WINDOW))
 
 
 def test_a_crowd_is_counted_and_the_count_told_once_when_there_is_room() -> None:

@@ -37,12 +37,11 @@ class Reach:
         self.agent_gone_us: dict[str, int | None] = dict.fromkeys(town.poles)
         self.station_gone_us: dict[str, int | None] = dict.fromkeys(town.points)
         self.point_gone_us: dict[str, int | None] = dict.fromkeys(town.points)
-        self._line = {pole: (*town.mates[pole], f"agent:{town.point_of[pole]}") for pole in town.poles}
+        line = {pole: (*town.mates[pole], f"agent:{town.point_of[pole]}") for pole in town.poles}
         others = "station", "network", *(f"broker:{broker}" for broker in town.brokers)
-        self._way = {pole: (*line, *others) for pole, line in self._line.items()}
+        self._way = {pole: (*parts, *others) for pole, parts in line.items()}
         self.station_sees_us: int | None = None  # since when the station surely runs and has all brokers
         self.troubled_us: dict[str, int] = dict.fromkeys(town.poles, 0)  # when something of its path was last wrong
-        self.line_troubled_us: dict[str, int] = dict.fromkeys(town.poles, 0)  # the same, up to its agent
         self.wrong: Counter[str] = Counter()  # what is wrong, by part
         self._down: set[str] = {f"agent:{point}" for point in town.points} | {"station"} | set(town.poles)
         self._down |= {f"broker:{broker}" for broker in town.brokers}
@@ -79,10 +78,6 @@ class Reach:
             return 0
         return now_us - self.troubled_us[pole]
 
-    def line_calm(self, pole: str) -> bool:
-        """Whether nothing is wrong between that pole and its agent."""
-        return not any(part in self._down or self.wrong[part] for part in self._line[pole])
-
     def _change(self, at_us: int, part: str, change: Callable[[], object]) -> None:
         for watch in self._watchers:
             watch(at_us)
@@ -90,8 +85,6 @@ class Reach:
         for pole in self._town.poles:
             if part in self._way[pole]:
                 self.troubled_us[pole] = at_us
-            if part in self._line[pole]:
-                self.line_troubled_us[pole] = at_us
             gone = f"agent:{self._town.point_of[pole]}" in self._down or self.line_cut(pole)
             if gone != (self.agent_gone_us[pole] is not None):
                 self.agent_gone_us[pole] = at_us if gone else None
