@@ -29,6 +29,7 @@ from sos_agent.edge.record import Recorder
 from sos_agent.edge.serial import Place, Ports
 from sos_agent.edge.setup import Setup, local_port, read_setup
 from sos_contract.errors import SafezoneError
+from sos_contract.payloads import Quality
 from sos_edge import clock
 from sos_edge.certificate import open_key
 from sos_edge.log import Log, set_up
@@ -74,7 +75,7 @@ class Runtime:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
         self._ended: asyncio.Future[SafezoneError | None] = self._loop.create_future()
-        self._quality: clock.Quality = "unset"
+        self._quality: Quality = "unset"
         self._agent = Agent(setup.config)
         self._outbox = Outbox(
             setup.data,

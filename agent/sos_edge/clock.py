@@ -5,15 +5,13 @@ from __future__ import annotations
 import struct
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from sos_contract.payloads import RELEASED_MS, Quality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Quality = Literal["synced", "holdover", "unset"]
-
-# 1 January 2025: no release of this program is older, so a clock that says less has never been set.
-RELEASED_MS = 1_735_689_600_000
 # linux/timex.h: bit of `status` that the kernel keeps while nobody disciplines the clock.
 STA_UNSYNC = 0x0040
 # struct timex up to `status`: modes, offset, freq, maxerror, esterror, status, in the machine's own sizes.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sos_contract.ledger import ALARM, RECEIPTED, WAITING, Record
+from sos_contract.payloads import RELEASED_MS
 from sos_contract.stages import HELD, RECEIVED, rank
 from sos_ledger import seal
 from sos_ledger.chain import Chain
@@ -120,7 +121,7 @@ def _step(what: str, words: str, chain: Chain, record: Record) -> Step:
 def when(wall_ms: int) -> str:
     """A moment for people, UTC; a clock that was never set says nothing."""
     try:
-        moment = datetime.fromtimestamp(wall_ms / 1000, UTC) if wall_ms > 0 else None
+        moment = datetime.fromtimestamp(wall_ms / 1000, UTC) if wall_ms >= RELEASED_MS else None
     except (OverflowError, ValueError, OSError):
         moment = None
     return moment.strftime("%Y-%m-%d %H:%M:%SZ") if moment else "time unknown"

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sos_contract.payloads import AlarmView, ChangeView, DeskAnswer, FaultView
+from sos_contract.payloads import RELEASED_MS, AlarmView, ChangeView, DeskAnswer, FaultView
 from sos_contract.stages import RECEIVED
 from sos_station.core.desk import in_words
 
@@ -100,12 +100,14 @@ def fault_table(faults: Sequence[FaultView], now_wall_ms: int) -> Table:
     for fault in faults:
         open_ = fault.until_wall_ms is None
         end_ms = now_wall_ms if fault.until_wall_ms is None else fault.until_wall_ms
+        # One end of it by a clock that was set, the other one by what it said before.
+        known = fault.since_wall_ms >= RELEASED_MS or end_ms < RELEASED_MS
         _add(
             table,
             "/".join(part for part in (fault.point, fault.pole) if part) or "station",
             Text(fault.kind.replace("_", " "), style="red" if open_ else ""),
             _clock_time(fault.since_wall_ms),
-            in_words(end_ms - fault.since_wall_ms) + (", open" if open_ else ""),
+            (in_words(end_ms - fault.since_wall_ms) if known else "unknown") + (", open" if open_ else ""),
             _clock_time(fault.last_good_wall_ms) if fault.last_good_wall_ms else "unknown",
             str(fault.count),
         )
@@ -145,7 +147,10 @@ class Bell:
 
 
 def _clock_time(wall_ms: int) -> str:
-    """A moment, by this machine's time zone; a point may claim one that no calendar has."""
+    """A moment, by this machine's time zone; a clock that was never set says nothing, and a point may claim a time that
+    no calendar has."""
+    if wall_ms < RELEASED_MS:
+        return "time unknown"
     try:
         return datetime.fromtimestamp(wall_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sos_contract.errors import SafezoneError
+from sos_contract.payloads import RELEASED_MS
 from sos_edge import clock, log, sqlite, systemd
 from sos_edge.lock import FolderLock, LockedError, holder_of
 from sos_edge.sqlite import Failure, Writer, check_database, open_database
@@ -270,7 +271,7 @@ def test_the_clocks_quality(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.quality() == "holdover"
     monkeypatch.setattr(clock, "_kernel_status", lambda: None)
     assert clock.quality() == "holdover"
-    monkeypatch.setattr(clock, "wall_ms", lambda: clock.RELEASED_MS - 1)
+    monkeypatch.setattr(clock, "wall_ms", lambda: RELEASED_MS - 1)
     assert clock.quality() == "unset"
 
 

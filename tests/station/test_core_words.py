@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.station.world import A, World, alarm
+from tests.station.world import WALL_MS, A, World, alarm
 
 from sos_contract import topics
 from sos_contract.payloads import Health, Identity, Probe, ProgressQuery, State, encode
@@ -132,3 +132,13 @@ def test_a_change_is_logged_with_its_incident() -> None:
     world.ask("accept", 1)
     ((_, said),) = [(log.text, dict(log.fields)) for log in world.logs if log.text == "alarm_changed"]
     assert (said["pole"], said["number"], said["incident"], said["stage"]) == ("merlin-1", 1, 1, "accepted")
+
+
+def test_an_officer_is_not_said_to_have_acted_in_1970() -> None:
+    world = World(wall_ms=90_000, quality="unset")
+    world.send("alarm", alarm())
+    world.ask("accept", 1)
+    world.wall_ms = WALL_MS
+    world.handle(Clock(WALL_MS, "synced"))
+    error = world.ask("accept", 1, officer="Anong").error
+    assert error == "alarm 1 is accepted (Somchai, before our clock was set) already"

@@ -86,3 +86,25 @@ def test_a_time_that_no_calendar_has_hides_no_other_fault(wall_ms: int, capsys: 
     ]  # fmt: skip
     told = shown(screen.fault_table(faults, 1_800_000_060_000), capsys)
     assert "gate" in told and "time unknown" in told and "market" in told and "60 s, open" in told
+
+
+@pytest.mark.parametrize(
+    ("since_ms", "until_ms", "said"),
+    [
+        (90_000, None, ["time unknown", "unknown, open"]),
+        (90_000, 1_800_000_000_000, ["time unknown", "unknown"]),
+        (90_000, 150_000, ["time unknown", "60 s"]),
+    ],
+)
+def test_what_a_clock_said_before_it_was_set_is_no_time(
+    since_ms: int, until_ms: int | None, said: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault that began before the station's clock was set stood there since 1970, and lasted for 20,000 days."""
+    fault = FaultView(
+        point="gate", pole="", kind="point_lost", since_wall_ms=since_ms, last_good_wall_ms=80_000,
+        until_wall_ms=until_ms, value=0, count=1,
+    )  # fmt: skip
+    told = shown(screen.fault_table([fault], 1_800_000_000_000), capsys)
+    assert all(part in told for part in said) and "1970" not in told and "days" not in told
+    change = ChangeView(wall_ms=90_000, officer="Malee", stage="accepted", note="")
+    assert "time unknown" in shown(screen.alarm_page(alarm(), [change], []), capsys)

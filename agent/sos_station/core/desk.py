@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sos_contract.payloads import AlarmView, DeskRequest
+from sos_contract.payloads import RELEASED_MS, AlarmView, DeskRequest
 from sos_contract.stages import ACCEPTED, CLOSED, DISPATCHED, DISPOSITIONS, ON_SCENE, RECEIVED, rank
 from sos_station.core.records import Case, Stamp
 
@@ -126,6 +126,8 @@ def _stands(case: Case, now: Stamp) -> str:
     if row.stage not in _IN_WORDS:
         return "waits for an officer"
     words = _IN_WORDS[row.stage] + (f" as {row.disposition}" if row.disposition else "")
+    if row.changed_wall_ms < RELEASED_MS <= now.wall_ms:
+        return f"is {words} ({row.officer}, before our clock was set)"
     return f"is {words} ({row.officer}, {in_words(now.wall_ms - row.changed_wall_ms)} ago)"
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 import sqlite3
 
 from sos_contract.ledger import COMMAND, COMMAND_ENDED
-from sos_contract.payloads import CommandView
+from sos_contract.payloads import RELEASED_MS, CommandView
 from sos_edge import ledger
-from sos_edge.clock import RELEASED_MS
 from sos_station.core.effects import CommandSettled, CommandStored, ReadCommands, SettleCommand, StoreCommand
 
 SCHEMA = """

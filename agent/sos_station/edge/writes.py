@@ -10,10 +10,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sos_contract.ledger import ALARM, BEGAN, FAULT, FAULT_ENDED, RESTORED, STAGE, witnessed
-from sos_contract.payloads import Identity
+from sos_contract.payloads import RELEASED_MS, Identity
 from sos_contract.stages import RECEIVED
 from sos_edge import ledger
-from sos_edge.clock import RELEASED_MS
 from sos_station.core import faults, incidents
 from sos_station.core.effects import (
     AlarmStored,

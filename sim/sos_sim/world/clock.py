@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from sos_edge.clock import RELEASED_MS, Quality
+from sos_contract.payloads import RELEASED_MS, Quality
 
 # The world begins on 15 January 2027, 08:00 UTC.
 WALL_AT_ZERO_MS = 1_800_000_000_000
