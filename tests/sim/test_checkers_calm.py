@@ -336,12 +336,30 @@ def test_a_fault_that_is_felt_is_told_and_again_the_next_time() -> None:
     assert story.words == "mains_lost stood until 70.000 s, and the station was never told"
 
 
-def test_what_was_told_may_go_with_the_inbox() -> None:
+@pytest.mark.parametrize("restored_s", [25, 35])
+def test_what_was_told_may_go_with_the_inbox(restored_s: int) -> None:
+    """Also while it lasts: it was over before the restored station was back (seeds 94, 103 and 121, one hour)."""
     story = Story()
-    story.say(10, "fault", "a-1", "pole-senses", "on", "what tamper")
-    story.say(30, "fault", "a-1", "pole-senses", "off", "what tamper")
-    story.say(35, "disk", "station", "restored")
+    for at_s, what in sorted(((10, "on"), (restored_s, "restored"), (30, "off"))):
+        if what == "restored":
+            story.say(at_s, "disk", "station", what)
+        else:
+            story.say(at_s, "fault", "a-1", "pole-senses", what, "what tamper")
     assert "never told" not in (story.end(40) and story.words)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_button_is_stuck_a_minute_after_the_start_of_its_pole(restarts: bool) -> None:
+    """It was held for longer, and the pole was reset meanwhile (seed 120, one hour)."""
+    story = Story()
+    story.say(10, "fault", "a-1", "button-stuck", "on", "")
+    story.say(10, "loop", "a-1", 0, "pressed")
+    if restarts:
+        story.say(40, "up", "a-1", "soft")
+    story.say(90, "loop", "a-1", 0, "idle")
+    story.say(90, "fault", "a-1", "button-stuck", "off", "")
+    story.say(120, "phase", "scenario", "end")
+    assert ("stuck_button stood" in story.words) == (not restarts)
 
 
 @pytest.mark.parametrize(("part", "found"), [("a-1", True), ("agent:a", False)])

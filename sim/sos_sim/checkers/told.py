@@ -1,8 +1,8 @@
 """A fault that lasts is reported as a fault: the station's table has it, whatever it is that a pole cannot do any more.
 
 What is cut, shorted, stuck, open or without mains for so long that it must be told stands in the station's table of
-faults by the end of the phase. That is asked where the pole ran meanwhile, nothing but this was wrong between it and
-its agent, and the agent had its disk. What was told once may be lost with a disk, or with an inbox that was restored:
+faults by the end of the phase. That is asked where the pole ran all the while, nothing but this was wrong between it
+and its agent, and the agent had its disk. What was told once may be lost with a disk, or with an inbox that was restored:
 nobody offers a notice again. (That nothing stands open that is over, ``Ground.unsettled`` asks.)
 """
 
@@ -57,7 +57,7 @@ class Told:
         if since_us is None:
             return
         lasts_us = TOLD_US + (STUCK_US if kind == "stuck_button" else 0)
-        if now_us - since_us >= lasts_us and now_us - self._troubled_us[pole] >= TOLD_US and self._clear(pole):
+        if now_us - max(since_us, self._troubled_us[pole]) >= lasts_us and self._clear(pole):
             self._due[pole, kind] = now_us
             self.demanded += 1
 
@@ -103,7 +103,9 @@ class Told:
         if row.fields[0] not in ("lost", "damaged", "restored"):
             return
         poles = self._town.poles if row.part == "station" else self._poles(row.part)
-        self._due = {key: at_us for key, at_us in self._due.items() if key[0] not in poles}
+        for of_time in (self._since_us, self._due):
+            for key in [one for one in of_time if one[0] in poles]:
+                del of_time[key]
         if row.part == "station":
             self._before.clear()
 
