@@ -2,8 +2,8 @@
 
 What is cut, shorted, stuck, open or without mains for so long that it must be told stands in the station's table of
 faults by the end of the phase. That is asked where the pole ran all the while, nothing but this was wrong between it
-and its agent, and the agent had its disk. What was told once may be lost with a disk, or with an inbox that was restored:
-nobody offers a notice again. (That nothing stands open that is over, ``Ground.unsettled`` asks.)
+and its agent, and the agent had its disk. What was told once may be lost with a disk, or with an inbox that was
+restored: nobody offers a notice again. (That nothing stands open that is over, ``Ground.unsettled`` asks.)
 """
 
 from __future__ import annotations
