@@ -24,7 +24,7 @@ class Switch:
     def __init__(self, where: "dict[str, int]") -> None:
         import machine
 
-        pull = machine.Pin.PULL_UP if where.get("pull_up", 1) else None
+        pull = machine.Pin.PULL_UP if where.get("pull_up", 1) else None  # which the stub does not know
         self._pin = machine.Pin(where["pin"], machine.Pin.IN, pull)  # type: ignore[arg-type]
         self._active = where.get("active", 1)
 
@@ -174,11 +174,11 @@ class BoardFlash(Flash):
 
     def __init__(self, where: "dict[str, int]", chip: str) -> None:
         if chip == "esp32":
-            import esp32  # type: ignore[import-not-found]  # the stubs are the RP2's
+            import esp32
 
             self._device = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=where["label"])[0]
         else:
-            import rp2
+            import rp2  # its stub knows no arguments of Flash
 
             self._device = rp2.Flash(start=where["start"], len=where["len"])  # type: ignore[call-arg]
         self.size = self._device.ioctl(4, 0) * self._device.ioctl(5, 0)

@@ -16,7 +16,7 @@ class Settings:
     """``given``: the file's content. ``board`` is a pin map of ``hardware/boards``; see ``firmware/README.md``."""
 
     def __init__(self, given: "dict[str, dict[str, str]]") -> None:
-        try:
+        try:  # what JSON gives may be anything: int, unhexlify and tuple judge it, the type checker cannot
             link = given["link"]
             self.pole = str(given["pole"])
             self.address = int(given["address"])  # type: ignore[call-overload]

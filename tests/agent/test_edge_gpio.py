@@ -71,6 +71,14 @@ class Peer:
         return bool(true())
 
 
+async def turns(own: OwnButton, now: list[int], count: int) -> None:
+    """So many looks, ``now[0]`` being what the button takes for the time."""
+    for _ in range(count):
+        now[0] += SAMPLE_MS
+        own._wake()
+        await asyncio.sleep(0)
+
+
 def test_a_press_of_30_ms_is_one_press_and_the_beacon_follows_until_closed(tmp_path: Path) -> None:
     async def main() -> None:
         factory = MockFactory()
@@ -116,22 +124,16 @@ def test_a_busy_loop_makes_no_press_of_a_touch_and_loses_none(
         factory = MockFactory()
         own = OwnButton(Pins(BUTTON, factory), NorFlash(), KEY)
 
-        async def turns(count: int) -> None:
-            for _ in range(count):
-                now[0] += SAMPLE_MS
-                own._wake()
-                await asyncio.sleep(0)
-
-        await turns(200)
+        await turns(own, now, 200)
         assert own._pole.debounces[0].state == "ready"
         factory.pin(17).drive_low()
         await asyncio.sleep(0)
-        await turns(1)
+        await turns(own, now, 1)
         now[0] += touch_ms
         factory.pin(17).drive_high()
         now[0] += 100
         await asyncio.sleep(0)
-        await turns(200)
+        await turns(own, now, 200)
         assert len(own._pole.journal.entries) == presses and own._pole.debounces[0].state == "ready"
         own.stop()
 
@@ -196,23 +198,17 @@ def test_a_program_that_was_stopped_within_a_touch_makes_no_press_of_it(
         own = OwnButton(Pins(BUTTON, factory), NorFlash(), KEY)
         pin = factory.pin(17)
 
-        async def turns(count: int) -> None:
-            for _ in range(count):
-                now[0] += SAMPLE_MS
-                own._wake()
-                await asyncio.sleep(0)
-
-        await turns(200)
+        await turns(own, now, 200)
         assert own._pole.debounces[0].state == "ready"
         pin.drive_low()
         await asyncio.sleep(0)
-        await turns(1)
+        await turns(own, now, 1)
         now[0] += touch_ms
         pin._change_state(True)  # so the kernel noted it, and told nobody
         now[0] += 5_000
         pin._call_when_changed()
         await asyncio.sleep(0)
-        await turns(200)
+        await turns(own, now, 200)
         assert len(own._pole.journal.entries) == presses and own._pole.debounces[0].state == "ready"
         own.stop()
 

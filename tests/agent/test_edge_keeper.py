@@ -23,6 +23,11 @@ def nobody(_why: str) -> None:
     """Hears that the button is there no more."""
 
 
+def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
+    """A bad sector."""
+    raise OSError(errno.EIO, "Input/output error")
+
+
 async def there_is_one(there: list[OwnButton]) -> None:
     """Wait for the button that is tried again."""
     for _ in range(200):
@@ -75,9 +80,6 @@ def test_a_journal_that_cannot_be_read_ends_nobody_and_is_tried_again(
         await there_is_one(there)
         keeper.close()
 
-    def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
     whole = FileFlash.read
     asyncio.run(main())
     assert "journal not usable: [Errno 5] Input/output error" in caplog.text
@@ -122,9 +124,6 @@ def test_a_journal_that_goes_bad_under_a_press_costs_the_own_button_alone(
         keeper.close()
         ports.stop()
         assert not wrong
-
-    def unreadable(_flash: FileFlash, _address: int, _count: int) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
 
     whole = FileFlash.read
     asyncio.run(main())
