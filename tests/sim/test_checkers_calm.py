@@ -8,6 +8,7 @@ import pytest
 from tests.sim.checked import Story, identity
 
 from sos_pole.debounce import Debounce
+from sos_sim.nor_flash import NorFlash
 from sos_sim.world.board import UnseenPole
 
 # --- while all is well
@@ -367,6 +368,16 @@ def test_a_pole_has_less_room_than_an_agent(part: str, found: bool) -> None:
     story = Story()
     story.ground.core[part] = [deque(range(200))]
     assert ("memory grows" in (story.end(10) and story.words)) == found
+
+
+def test_the_flash_beneath_a_journal_is_no_memory() -> None:
+    """The bytes that were stuck in one, which the world keeps, were called a leak of its pole (seed 23407794, half an
+    hour)."""
+    flash = NorFlash()
+    flash.stuck = set(range(200))
+    story = Story()
+    story.ground.core["a-1"] = [flash]
+    assert "memory grows" not in (story.end(10) and story.words)
 
 
 def test_a_twin_that_stands_for_one_of_ours_is_looked_into() -> None:
