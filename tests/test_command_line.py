@@ -79,6 +79,15 @@ def test_broken_site_file(
     assert says in line
 
 
+def test_a_terminal_does_not_obey_what_a_file_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a key in it was shown as it stood there, and could clear the screen or name another window."""
+    path = tmp_path / "site.toml"
+    path.write_text('"\\u001b[2J" = 1\n' + GOOD)
+    code, line = complaint(capsys, "site", "check", "--site", str(path))
+    assert code == 2
+    assert "unknown key '\\x1b[2J'" in line
+
+
 def test_what_is_no_file_is_one_line_and_not_a_command_that_never_ends(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

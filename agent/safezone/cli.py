@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sos_contract.errors import SafezoneError
+from sos_contract.text import error_line
 
 if TYPE_CHECKING:
     import typer
@@ -117,5 +118,5 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _complain(text: str, exit_code: int) -> int:
-    sys.stderr.write(f"safezone: {' '.join(text.split())}\n")
+    sys.stderr.write(error_line(text))
     return exit_code

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sos_agent.app import run
 from sos_contract.errors import SafezoneError
+from sos_contract.text import error_line
 
 
 def main(words: list[str]) -> int:
@@ -22,7 +23,7 @@ def main(words: list[str]) -> int:
         record = Path(words[3]) if len(words) == 4 else None
         run(Path(words[0]), words[1], log_level=words[2] if len(words) > 2 else "info", record=record)
     except SafezoneError as error:
-        sys.stderr.write(f"safezone: {' '.join(str(error).split())}\n")
+        sys.stderr.write(error_line(str(error)))
         return error.exit_code
     except KeyboardInterrupt:  # before the loop listens to it
         return 130

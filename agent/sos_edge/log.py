@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sos_contract.text import printable
+
 # systemd reads the priority from the start of a line and adds the time itself.
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -29,7 +31,7 @@ def _quote(value: Any) -> str:  # noqa: ANN401 - anything may be logged
     if text and _PLAIN.issuperset(text):
         return text
     inner = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(sign if sign.isprintable() else f"\\x{ord(sign):02x}" for sign in inner) + '"'
+    return f'"{printable(inner)}"'
 
 
 class Log:

@@ -14,8 +14,8 @@ import typer
 from sos_agent.edge.keys import read_kept
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import Site, find_site, read_key_file, read_keys, read_site
+from sos_contract.text import printable
 from sos_ledger.book import Book, open_book
-from sos_ledger.press import printable
 from sos_ledger.verify import FILES, Ledgers, books_in, check_head, find_books
 from sos_ledger.walk import MAX_SHOWN, Walk, walks, when
 

@@ -11,11 +11,6 @@ def press_of(facts: Mapping[str, Any]) -> str:
     return "/".join(str(facts.get(name)) for name in ("pole", "incarnation", "boot", "press"))
 
 
-def printable(text: str) -> str:
-    """``text`` for a terminal: what a forger wrote may hold anything."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def begins(press: str, wanted: str) -> bool:
     """Whether ``wanted`` is that press, or its first parts."""
     return press == wanted or (wanted != "" and press.startswith(wanted.rstrip("/") + "/"))

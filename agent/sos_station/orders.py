@@ -13,7 +13,7 @@ import typer
 from sos_contract.errors import SafezoneError, UserError
 from sos_contract.payloads import CommandView, DeskRequest, encode
 from sos_contract.site import find_site, nearest, read_site
-from sos_ledger.press import printable
+from sos_contract.text import printable
 from sos_station.cli import BrokerOption, JsonOption, OfficerOption, SiteOption, good, with_terminal
 from sos_wire.messages import COMMANDS
 

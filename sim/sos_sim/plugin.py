@@ -29,6 +29,7 @@ _SORTS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "points": (str, 'a list of names, such as ["market"]'), "faults": (str, 'a list of names, such as ["wire-cut"]'),
 }  # fmt: skip
 _LISTS = ("seeds", "points", "faults")
+_LIVE = ("site", "points")
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,11 @@ def live_zone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveZo
     """A zone of real processes, in service; all of them are ended with the test."""
     from sos_sim.testing.live import LiveZone
 
+    wanted = _wanted(request.node)
+    if "zone" not in request.fixturenames:
+        _check_live(request.node)
     with _one_line():
-        made = LiveZone(_site(_wanted(request.node)), tmp_path / "zone", tmp_path)
+        made = LiveZone(_site(wanted), tmp_path / "zone", tmp_path)
     request.node.stash[_ZONE] = made
     try:
         yield made
@@ -139,6 +143,15 @@ def _wanted(node: pytest.Item) -> Wanted:
     if wrong:
         pytest.fail(f"{node.nodeid}: the marker 'zone' {wrong}", pytrace=False)
     return Wanted(**marker.kwargs)
+
+
+def _check_live(node: pytest.Item) -> None:
+    """Nothing is said in vain: real processes know no seeds, and nothing befalls them by itself."""
+    marker = node.get_closest_marker("zone")
+    for name in marker.kwargs if marker else ():
+        if name not in _LIVE:
+            wrong = f"has {name}, which is for 'zone' alone; 'live_zone' takes {' and '.join(_LIVE)}"
+            pytest.fail(f"{node.nodeid}: the marker 'zone' {wrong}", pytrace=False)
 
 
 def _unknown(given: Collection[str], known: Collection[str]) -> str:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from xml.sax.saxutils import quoteattr
 
 import typer
 
@@ -141,27 +140,38 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
     from sos_sim.bugs import planted
     from sos_sim.campaign import campaign, cores, run_seeds
     from sos_sim.draw import draw
+    from sos_sim.junit import Case, write
 
     around = partial(planted, bug)
     around()  # is there such a bug?
     _check_places(junit, out)
+    cases: dict[int, Case] = {}
 
     def seen(result: Result) -> None:
+        again = _again(result.seed, hours, site, bug)
+        found = [str(finding) for finding in result.findings]
+        cases[result.seed] = Case(f"seed {result.seed}", found, result.wall_s, again)
         if result.broken:
-            for finding in result.findings[:FINDINGS_SHOWN]:
-                typer.echo(f"seed {result.seed}: {finding}", err=True)
-            typer.echo(f"reproduce: {_again(result.seed, hours, site, bug)}", err=True)
+            for words in found[:FINDINGS_SHOWN]:
+                typer.echo(f"seed {result.seed}: {words}", err=True)
+            typer.echo(f"reproduce: {again}", err=True)
 
     results = run_seeds(chosen, hours, site, jobs or cores(), around, stop_at_first=bool(bug))
     show = sys.stderr.isatty() and len(chosen) > 1
     summary = campaign(results, len(chosen), show=show, seen=seen)
-    if junit:  # before anything else can go wrong
-        _write_junit(Path(junit), [(f"seed {one.seed}", [str(f) for f in one.findings]) for one in summary.bad])
-    if summary.bad:
-        first = min(summary.bad, key=lambda result: result.seed)
-        _write_up(draw(first.seed, hours, site), first, bug, out, f"seed-{first.seed}")
     lacking = summary.lacking() if not bug else []
     demanded = summary.demanded()
+    told = [cases[seed] for seed in sorted(cases)]
+    if demanded and not bug:
+        told.append(Case("coverage", lacking))
+    if junit:  # before anything else can go wrong
+        write(Path(junit), told)
+    if summary.bad:
+        first = min(summary.bad, key=lambda result: result.seed)
+        timeline = _write_up(draw(first.seed, hours, site), first, bug, out, f"seed-{first.seed}")
+        cases[first.seed].timeline = timeline
+        if junit:
+            write(Path(junit), told)
     if not as_json:
         _tell(summary.line(), lacking, demanded)
     elif lacking and demanded:
@@ -172,8 +182,8 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
         raise typer.Exit(1)
 
 
-def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str) -> None:
-    """The first finding of a run: its smallest scenario and its timeline, which is shown here, too."""
+def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str) -> str:
+    """The first finding of a run: its smallest scenario and its timeline, which is shown here, too, and returned."""
     from sos_sim.findings import TEXT, write_up
 
     folder = Path(out or tempfile.mkdtemp(prefix="safezone-soak-")) / name
@@ -192,7 +202,9 @@ def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str)
         if not out:
             with suppress(OSError):  # what we made and nothing came into, after Ctrl-C
                 folder.parent.rmdir()
-    typer.echo((folder / TEXT).read_text(encoding="utf-8"), err=True, nl=False)
+    timeline = (folder / TEXT).read_text(encoding="utf-8")
+    typer.echo(timeline, err=True, nl=False)
+    return timeline
 
 
 def _again(seed: int, hours: float, site: str, bug: str) -> str:
@@ -234,6 +246,7 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
     from sos_sim.bugs import planted
     from sos_sim.campaign import Summary
     from sos_sim.gallery import find_scenario, read_shortened
+    from sos_sim.junit import Case, write
     from sos_sim.play import play
 
     path = find_scenario(name)
@@ -248,8 +261,10 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
     summary.add(result)
     summary.wall_s = result.wall_s
     failures = [str(finding) for finding in result.findings] + result.missed
+    more = (f" --hours {hours:g}" if hours else "") + (f" --bug {bug}" if bug else "")
+    case = Case(path.stem, failures, result.wall_s, f"safezone soak --scenario {shlex.quote(name)}{more}")
     if junit:
-        _write_junit(Path(junit), [(path.stem, failures)])
+        write(Path(junit), [case])
     for words in failures:
         typer.echo(f"{name}: {words}", err=True)
     if as_json:
@@ -258,26 +273,9 @@ def _play_file(name: str, hours: float, junit: str, as_json: bool, bug: str, out
         figures = {name: round(value, 1) for name, value in result.figures.items()}
         _tell(summary.line() | figures, [], False)
     if failures:
-        more = (f" --hours {hours:g}" if hours else "") + (f" --bug {bug}" if bug else "")
-        typer.echo(f"reproduce: safezone soak --scenario {shlex.quote(name)}{more}", err=True)
+        typer.echo(f"reproduce: {case.again}", err=True)
         if result.findings:
-            _write_up(scenario, result, bug, out, path.stem)
+            case.timeline = _write_up(scenario, result, bug, out, path.stem)
+            if junit:
+                write(Path(junit), [case])
         raise typer.Exit(1)
-
-
-def _write_junit(path: Path, cases: list[tuple[str, list[str]]]) -> None:
-    """One test case a scenario; each finding or missed expectation is a failure."""
-    failures = sum(bool(words) for _, words in cases)
-    lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
-        f'<testsuite name="safezone soak" tests="{max(1, len(cases))}" failures="{failures}">',
-    ]
-    for name, words in cases or [("campaign", [])]:
-        lines.append(f'  <testcase classname="safezone.soak" name={quoteattr(name)}>')
-        lines += [f"    <failure message={quoteattr(one)}/>" for one in words]
-        lines.append("  </testcase>")
-    lines.append("</testsuite>\n")
-    try:
-        path.write_text("\n".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file with --junit") from None

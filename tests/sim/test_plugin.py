@@ -169,6 +169,16 @@ def test_a_site_that_is_not_there_is_refused_in_a_line_by_real_processes_too(pyt
     assert len(done.outlines) < 15
 
 
+@pytest.mark.parametrize("word", ["seeds=range(3)", "hours=0.1", "brokers=2", "officers=True"])
+def test_what_real_processes_do_not_do_is_refused_in_a_line(pytester: pytest.Pytester, word: str) -> None:
+    """A test with three seeds was one test, and one with a tenth of an hour lasted as long as it liked."""
+    done = outcome(pytester, f"import pytest\n@pytest.mark.zone({word})\ndef test_it(live_zone):\n    pass\n")
+    name = word.split("=")[0]
+    done.stdout.fnmatch_lines([f"*the marker 'zone' has {name}, which is for 'zone' alone; 'live_zone' takes site*"])
+    assert done.ret != 0
+    assert len(done.outlines) < 15
+
+
 def test_a_site_file_may_be_a_path_and_a_zone_be_asked_for_by_name(pytester: pytest.Pytester) -> None:
     body = (
         "import pytest\nfrom pathlib import Path\nfrom sos_contract.site import find_site\n"

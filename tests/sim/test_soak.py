@@ -21,6 +21,7 @@ from sos_sim.bugs import BUGS, scenario_of
 from sos_sim.campaign import Summary
 from sos_sim.draw import draw
 from sos_sim.gallery import find_scenario, read_shortened
+from sos_sim.junit import Case, write
 from sos_sim.play import Result, Run
 from sos_sim.scenario import load
 from sos_station.core.effects import SettleCommand
@@ -47,7 +48,29 @@ def test_a_scenario_file_is_played_and_told_as_junit(tmp_path: Path, capsys: pyt
     file.write_text(QUICK + "[expect]\np99_ms = 1\n")
     assert main(["soak", "--scenario", str(file), "--junit", str(junit)]) == 1
     assert "p99_ms = " in capsys.readouterr().err
-    assert ElementTree.parse(junit).getroot().attrib["failures"] == "1"
+    suite = ElementTree.parse(junit).getroot()
+    assert suite.attrib["failures"] == "1"
+    failure = suite.find("testcase/failure")
+    assert failure is not None and failure.text is not None
+    assert failure.attrib["message"].startswith("p99_ms = ")
+    assert failure.text.splitlines() == [failure.attrib["message"], f"reproduce: safezone soak --scenario {file}"]
+
+
+def test_the_junit_of_a_campaign_has_a_case_for_each_seed(tmp_path: Path) -> None:
+    junit = tmp_path / "out.xml"
+    assert main(["soak", "--seeds", "3:5", "--hours", "0.01", "--jobs", "2", "--json", "--junit", str(junit)]) == 0
+    suite = ElementTree.parse(junit).getroot()
+    assert [case.attrib["name"] for case in suite] == ["seed 3", "seed 4"]
+    assert (suite.attrib["tests"], suite.attrib["failures"]) == ("2", "0")
+    assert all(float(case.attrib["time"]) > 0 for case in suite)
+
+
+def test_junit_is_xml_whatever_is_in_the_words(tmp_path: Path) -> None:
+    """A control character, in a name of somebody's file, made a report that no CI could read."""
+    write(tmp_path / "out.xml", [Case("a <b> & \x07 é", ["\x1b[31m \ufffe\tred"], again="c", timeline="\x00 t\n")])
+    case = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
+    assert case.attrib["name"] == "a <b> & \ufffd é"
+    assert [one.text for one in case] == ["\ufffd[31m \ufffd\tred\nreproduce: c", "\ufffd t\n"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +181,9 @@ def test_what_comes_of_a_campaign_is_written_where_no_folder_was(
     again = f"safezone soak --scenario '{out}/one/scenario.toml' --bug held-before-commit"
     assert f"reproduce: {again}\n" in capsys.readouterr().err
     assert f"again: {again}\n" in (out / "one/timeline.txt").read_text(encoding="utf-8"), "on one line, to be copied"
-    assert ElementTree.parse(junit).getroot().attrib["failures"] == "1"
+    case = ElementTree.parse(junit).getroot()[0]
+    assert [one.tag for one in case] == ["failure", "system-out"]
+    assert case[1].text == (out / "one/timeline.txt").read_text(encoding="utf-8")
 
 
 def test_a_loss_that_never_was_meets_no_expectation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,6 +217,19 @@ def test_a_campaign_says_what_it_did_not_visit_and_is_held_to_it_only_when_long(
     summary.add(Result(2, [], {"lost": 1}, presses=10, virtual_s=3.6e6, kinds=1))
     assert summary.demanded()
     assert summary.line()["lost"] == 1
+
+
+def test_a_long_campaign_that_did_not_visit_everything_fails_in_its_junit_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with exit 1, and its report was all green."""
+    monkeypatch.setattr("sos_sim.campaign.COVERED_H", 0.001)
+    junit = tmp_path / "out.xml"
+    assert main(["soak", "--seeds", "3:4", "--hours", "0.01", "--json", "--junit", str(junit)]) == 1
+    seed, coverage = ElementTree.parse(junit).getroot()
+    assert not list(seed)
+    assert coverage.attrib["name"] == "coverage"
+    assert "crash agent: StoreKeys" in [failure.attrib["message"] for failure in coverage]
 
 
 def test_bugs_are_named_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
