@@ -75,3 +75,13 @@ def test_nothing_is_forgotten_by_a_clock_that_nobody_disciplines(quality: str, p
     world.start()
     world.run(100)
     assert len(world.effects_of(effects.PurgeReceipted)) == purges
+
+
+def test_a_pole_that_comes_back_to_its_point_has_no_fault_of_when_it_left() -> None:
+    """Its enclosure was open when it was taken down. Nobody ended that in the outbox, and when it was back months later
+    its point told the station of a tamper that was none."""
+    world = World()
+    world.store.open_faults = {("p9", "tamper"), ("p1", "tamper"), ("", "disk_full")}
+    world.start()
+    world.run(5_000)
+    assert {pole for pole, _ in world.store.open_faults} == {"p1", ""}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.station.test_core_faults import _open, health, notice
+from tests.station.test_core_faults import _open, health, notice, without_poles
 from tests.station.world import WALL_MS, World
 
 
@@ -34,3 +34,15 @@ def test_a_notice_that_comes_after_health_has_told_the_end_opens_no_second_fault
     world.send("notice", notice(4, "tamper", False, wall_ms=WALL_MS + 5_000))
     found = [fault for fault in world.ask("notices", everything=True).faults if fault.kind == "tamper"]
     assert len(found) == records + 1 and _open(world) == set(), "a second notice is another fault"
+
+
+def test_a_fault_that_the_disk_did_not_take_of_a_pole_that_left_is_not_written_after_its_end() -> None:
+    """It was written once the disk took it, after all that its point said of the poles that it has, and stood open."""
+    world = World()
+    world.send("health", health())
+    world.full_disk = True
+    world.send("health", health(poles=("tamper",)))
+    world.full_disk = False
+    for _ in range(2):
+        world.send("health", without_poles("run2.1"))
+    assert _open(world) == set()

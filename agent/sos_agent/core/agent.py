@@ -229,6 +229,7 @@ class _Run:
         if self._contents.damaged:
             self.context.log("error", "the outbox was damaged and is moved aside", kept=self._contents.damaged)
             self.notices.add("", "outbox_damaged", on=True)
+        self.notices.end_of_others(self.lines.poles)
         self.context.emit(Ready())
 
     def _stopping(self, _: events.Stopping) -> None:

@@ -6,6 +6,8 @@ poles say of their faults in every beat is compared with what was noted, so that
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sos_agent.core.context import Context, sooner
 from sos_agent.core.effects import DropNotices, FetchNotices, StoreNotice
 from sos_agent.core.events import Contents, NoticeRow, NoticesDropped, NoticesFetched, NoticeStored
@@ -76,6 +78,13 @@ class Notices:
             self._retry_ms = self._context.now_ms
         else:
             self._store(effect)
+
+    def end_of_others(self, poles: Collection[str]) -> None:
+        """End what stands open of poles that are not among these: nobody else would, and a pole that comes back would
+        have its old faults until its beats disagree."""
+        for pole, kind in sorted(self.open_faults):
+            if pole and pole not in poles:
+                self.add(pole, kind, on=False)
 
     def beat(self, pole: str, mask: int) -> bool:
         """The faults that a pole says it has, as bits; whether one was noted that no notice had told."""

@@ -284,6 +284,7 @@ class Station:
             self._failing = False
             effects.append(Log("info", "inbox_back"))
         for key, begun in sorted(self._unsaved.items()):
+            self._health.noticed(*key)  # its pole may have left meanwhile
             last = self._faults[key]
             # What came and went meanwhile is recorded, too.
             effects += [begun, last] if begun.on and not last.on else [last]
