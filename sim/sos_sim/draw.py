@@ -6,8 +6,11 @@ press. Presses are dense all along: a campaign counts them.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
+
+import msgspec
 
 from sos_sim.checkers import Town
 from sos_sim.faults import FAULTS
@@ -20,18 +23,30 @@ PRESSES_PER_H = (300, 900, 2400, 6000)
 SHARE = (0.08, 0.15, 0.3, 0.5)
 FAULT_EVERY_S = (4.0, 40.0)
 LEAST_KINDS = 4
+# How many of all touches come from a finger that trembles: it lets go for less than a pole takes for a release.
+TREMBLING = 0.04
+LET_GO_S = (0.04, 0.225)
 # How many of all runs have concealed buttons, which not every site has.
 WITH_SILENT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts; ``with_``: those
-    of its arguments that are not drawn."""
+    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts, or ``after_s``:
+    from when to when behind its end; ``with_``: those of its arguments that are not drawn."""
 
     name: str
-    share: tuple[float, float]
+    share: tuple[float, float] = (0.0, 1.0)
+    after_s: tuple[float, float] | None = None
     with_: dict[str, float | str] = field(default_factory=dict)
+
+    def span_s(self, first: Planned, heal_s: float) -> tuple[float, float]:
+        """When it begins and ends beside that one; nothing goes on for long after ``heal_s``."""
+        if self.after_s is not None:
+            begin_s, end_s = self.after_s
+            return round(first.until_s + begin_s, 3), round(min(first.until_s + end_s, heal_s), 3)
+        begin_s, end_s = (first.at_s + share * (first.until_s - first.at_s) for share in self.share)
+        return round(begin_s, 3), round(end_s, 3)
 
 
 # Effect at which a program is to crash -> what brings it about, where it comes seldom by itself.
@@ -39,8 +54,8 @@ BROUGHT_ABOUT = {
     "ClosePort": Companion("wire-moved", (0.0, 0.9)),
     "StoreBoot": Companion("pole-brown-out", (0.0, 0.2)),
     "StoreTimebase": Companion("agent-power-cut", (0.0, 0.2)),
-    "MarkWaiting": Companion("station-restored", (0.0, 0.4), {"how": "over the old file", "off_s": 1.0}),
-    "Disconnect": Companion("network-half-cut", (0.0, 0.9), {"direction": "cut_down"}),
+    "MarkWaiting": Companion("station-restored", (0.0, 0.4), with_={"how": "over the old file", "off_s": 1.0}),
+    "Disconnect": Companion("network-half-cut", (0.0, 0.9), with_={"direction": "cut_down"}),
 }
 # Effects for which somebody has to ask: a crash there waits until the heal.
 AWAITED = ("StoreKeys",)
@@ -48,6 +63,10 @@ AWAITED = ("StoreKeys",)
 MADE_WORSE = {
     "agent-disk-full": Companion("agent-disk-failing", (0.4, 0.6)),
     "attack-wire-forge": Companion("wire-half-cut", (0.2, 0.5)),
+    # The pole says then what it has of a start that its agent may have forgotten.
+    "agent-killed": Companion("pole-brown-out", (0.4, 0.6)),
+    # It has to find out that its agent is gone while its counter wraps.
+    "pole-tick-wraps": Companion("wire-cut", after_s=(3.0, 80.0)),
 }
 WORSE = 0.4
 FAULTS_S, HEAL_S, CALM_S = (240.0, 900.0), (2.0, 30.0), (60.0, 240.0)
@@ -79,7 +98,7 @@ def draw(seed: int, hours: float, site: str = "betong") -> Scenario:
     return Scenario(
         site=site, seed=seed, hours=max(hours, cycles[-1].end_s / 3600), brokers=brokers, silent=silent, swarm=swarm,
         cycle=cycles,
-        press=tuple(sorted(touches, key=lambda touch: touch.at_s)),
+        press=_trembling(random.Random(f"{seed}/trembling"), sorted(touches, key=lambda touch: touch.at_s)),
         fault=tuple(sorted(faults, key=lambda fault: (fault.at_s, fault.name, fault.where))),
     )  # fmt: skip
 
@@ -89,6 +108,21 @@ def _silent(rng: random.Random, town: Town) -> tuple[str, ...]:
     if rng.random() >= WITH_SILENT:
         return ()
     return tuple(sorted(rng.sample(town.wired, min(len(town.wired), rng.randint(1, 3)))))
+
+
+def _trembling(rng: random.Random, touches: list[Touch]) -> tuple[Touch, ...]:
+    """Some of these touches as those of a trembling finger, where the button is free for so long."""
+    free_s: dict[tuple[str, int], float] = {}
+    drawn: list[Touch] = []
+    for touch in reversed(touches):
+        if touch.times == 1 and touch.ms >= 70 and rng.random() < TREMBLING:
+            every_s = round(touch.ms / 1000 + rng.uniform(*LET_GO_S), 3)
+            shaky = msgspec.structs.replace(touch, times=rng.randint(2, 3), every_s=every_s)
+            if shaky.at_s + shaky.times * every_s + 0.4 < free_s.get((touch.pole, touch.button), math.inf):
+                touch = shaky
+        free_s[touch.pole, touch.button] = touch.at_s
+        drawn.append(touch)
+    return tuple(reversed(drawn))
 
 
 def _swarm(rng: random.Random, town: Town) -> tuple[str, ...]:
@@ -141,14 +175,16 @@ def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cyc
                 Planned(name=kind.name, where=where, at_s=round(at_s, 3), until_s=round(until_s, 3), with_=arguments)
             )
             free_s[kind.name, where] = until_s + 0.01
-            planned += _companion(rng, town, planned[-1], free_s)
+            planned += _companion(rng, town, planned[-1], cycle.heal_s, free_s)
         at_s += rng.expovariate(1 / every_s)
     if rng.random() < 0.25:
         planned += _one_by_one(rng, town, cycle)
     return planned
 
 
-def _companion(rng: random.Random, town: Town, first: Planned, free_s: dict[tuple[str, str], float]) -> list[Planned]:
+def _companion(
+    rng: random.Random, town: Town, first: Planned, heal_s: float, free_s: dict[tuple[str, str], float]
+) -> list[Planned]:
     """What comes with that fault, at its part of the town."""
     companion = BROUGHT_ABOUT.get(str(first.with_.get("effect")))
     if companion is None and first.name in MADE_WORSE and rng.random() < WORSE:
@@ -160,9 +196,9 @@ def _companion(rng: random.Random, town: Town, first: Planned, free_s: dict[tupl
         for one in places(town, FAULTS[companion.name].place)
         if one in ("", first.where) or one.startswith("station>") or town.point_of.get(one) == first.where
     ]
-    at_s, until_s = (round(first.at_s + share * (first.until_s - first.at_s), 3) for share in companion.share)
+    at_s, until_s = companion.span_s(first, heal_s)
     at = rng.choice(where) if where else None
-    if at is None or free_s.get((companion.name, at), 0.0) > at_s:
+    if at is None or at_s >= until_s or free_s.get((companion.name, at), 0.0) > at_s:
         return []
     free_s[companion.name, at] = until_s + 0.01
     arguments = {name: drawn(knob, rng) for name, knob in FAULTS[companion.name].knobs.items()}

@@ -230,8 +230,10 @@ def _wrong_touch(touch: Touch, town: Town, scenario: Scenario) -> str:
         return f"a press of {touch.ms} ms is outside {PRESS_MS[0]} to {PRESS_MS[1]}"
     if touch.button not in ((0, 1) if touch.pole in town.silent else (0,)):
         return f"pole '{touch.pole}' has no button {touch.button}"
-    if not touch.times >= 1 or not 0.3 <= touch.every_s <= 3600:
-        return f"a press {touch.times} times every {touch.every_s:g} s; once at least, each 0.3 to 3600 s"
+    if not touch.times >= 1 or not 0.1 <= touch.every_s <= 3600:
+        return f"a press {touch.times} times every {touch.every_s:g} s; once at least, each 0.1 to 3600 s"
+    if touch.times > 1 and touch.every_s * 1000 <= touch.ms:
+        return f"a press of {touch.ms} ms every {touch.every_s:g} s; the next begins when the last is over"
     if not 0 <= touch.at_s <= scenario.hours * 3600:
         return f"a press at {touch.at_s:g} s is outside the run of {scenario.hours:g} hours"
     return ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.sim.test_world_zone import POINT, SMALL, looks, received_once, rows, served, touch
+from tests.sim.test_world_zone import POINT, POLE, SMALL, looks, received_once, rows, served, touch
 
 from sos_contract.site import Button
+from sos_sim.ground import ZoneGround
+from sos_sim.scenario import town_of
 from sos_sim.world.program import Program
 
 
@@ -133,3 +135,17 @@ def test_an_agent_without_a_clock_at_boot_tells_the_age_all_the_same() -> None:
     assert row.fields[5] is not None and int(str(row.fields[5])) < 30_000
     agent.clock.synchronise()
     assert agent.clock.quality(zone.loop.now_us) == "synced"
+
+
+def test_what_a_pole_has_just_begun_to_say_is_on_its_way_and_not_stuck() -> None:
+    """Half an hour of seed 62: a chatter that ended in the last second of a phase stood open: a finding."""
+    zone = served()
+    ground = ZoneGround(zone, town_of(SMALL, 1))
+    zone.station.kill()
+    zone.run_s(20)
+    zone.poles[POLE].sense("tamper", 1)
+    unknown = f"the station does not know of tamper of {POLE}"
+    zone.run_s(5)
+    assert unknown not in ground.unsettled()
+    zone.run_s(10)
+    assert unknown in ground.unsettled()

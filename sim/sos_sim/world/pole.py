@@ -50,7 +50,8 @@ class PoleNode:
     """One pole and the hands of whoever touches it. ``pole`` is its core while it runs, ``look`` what its lamp says.
 
     ``drift_ppm`` is drawn; set another one only while it has no power. ``flash.broken`` and ``flash.stuck`` are its
-    flash's faults. ``sealed`` counts frames said, ``steps`` the core's steps.
+    flash's faults. ``sealed`` counts frames said, ``steps`` the core's steps; ``faults_us`` is when what it says of its
+    own faults changed last.
     """
 
     def __init__(self, loop: Loop, trace: Trace, rng: random.Random, spec: PoleSpec, wire: Wire) -> None:
@@ -61,6 +62,8 @@ class PoleNode:
         self.look = ""
         self.sealed = 0
         self.steps = 0
+        self.faults_us = 0
+        self._faults = 0
         self.drift_ppm = rng.randint(-MOST_DRIFT_PPM, MOST_DRIFT_PPM)
         self.wraps_in_ms: int | None = None  # at the next start the clock is so long before its wrap; None: drawn
         self.senses: dict[str, int] = {}
@@ -340,6 +343,8 @@ class PoleNode:
         board, pole = self._board, self.pole
         assert board is not None and pole is not None
         board.show(out, now_ms)
+        if pole.faults != self._faults:
+            self._faults, self.faults_us = pole.faults, self._loop.now_us
         if pole.look != self.look or pole._alarm.entry is not self._lamp_entry:
             self._note_look(pole)
         if out.send:
