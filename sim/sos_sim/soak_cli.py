@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sos_contract.errors import UserError
+from sos_contract.errors import SafezoneError, UserError
 from sos_contract.site import find_site, read_site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sos_sim.play import Result
     from sos_sim.scenario import Scenario
 
@@ -157,6 +159,8 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
             typer.echo(f"reproduce: {again}", err=True)
 
     results = run_seeds(chosen, hours, site, jobs or cores(), around, stop_at_first=bool(bug))
+    if bug:
+        results = _of_the_bug(results, hours, site)
     show = sys.stderr.isatty() and len(chosen) > 1
     summary = campaign(results, len(chosen), show=show, seen=seen)
     lacking = summary.lacking() if not bug else []
@@ -180,6 +184,17 @@ def _campaign(chosen: range, hours: float, site: str, jobs: int, junit: str, as_
         typer.echo(json.dumps(summary.line()))
     if summary.broken or (lacking and demanded):
         raise typer.Exit(1)
+
+
+def _of_the_bug(results: Iterator[Result], hours: float, site: str) -> Iterator[Result]:
+    """Raises SafezoneError where a seed has findings without the bug as well: they would say nothing of it."""
+    from sos_sim.campaign import run_seed
+
+    for result in results:
+        if result.broken and (plain := run_seed(result.seed, hours, site)).broken:
+            words = f"seed {result.seed} has a finding without the bug, too ({plain.findings[0]})"
+            raise SafezoneError(f"{words}: {_again(result.seed, hours, site, '')}")
+        yield result
 
 
 def _write_up(scenario: Scenario, result: Result, bug: str, out: str, name: str) -> str:

@@ -19,6 +19,7 @@ from safezone.cli import main
 from sos_agent.core.effects import StoreKeys
 from sos_sim.bugs import BUGS, scenario_of
 from sos_sim.campaign import Summary
+from sos_sim.checkers import Finding
 from sos_sim.draw import draw
 from sos_sim.gallery import find_scenario, read_shortened
 from sos_sim.junit import Case, write
@@ -230,6 +231,18 @@ def test_a_long_campaign_that_did_not_visit_everything_fails_in_its_junit_too(
     assert not list(seed)
     assert coverage.attrib["name"] == "coverage"
     assert "crash agent: StoreKeys" in [failure.attrib["message"] for failure in coverage]
+
+
+def test_what_a_seed_has_without_the_bug_too_is_no_find_of_a_hunt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two hunts ended at a finding of the checkers' own, and it was written down as the bug's."""
+    stuck = Result(3, [Finding("stuck", 1, "it hangs", "scenario")], {"stuck": 1})
+    monkeypatch.setattr("sos_sim.campaign.run_seed", lambda *_, **__: stuck)
+    assert main(["soak", "--seeds", "3:4", "--hours", "0.5", "--bug", "late-will-believed"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("safezone: seed 3 has a finding without the bug, too (stuck at ")
+    assert told.endswith("; play it: safezone soak --seeds 3:4 --hours 0.5\n")
 
 
 def test_bugs_are_named_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,8 @@
   answer, and one that waits for an officer if such a one was. What comes first comes first, as ``incidents`` says it.
 - An age is right to within 3 s and one percent: ages are shown in seconds, and a pole has a crystal. It is never older
   than the truth. It may be younger by the way from agent to station, which can only be measured where both clocks are
-  set: where one is not, or the network is slow, the age is that at which the agent sent it.
+  set: where one is not, or the network is slow, the age is that at which the agent sent it. It is never younger than
+  the press was when its agent got it, unless the agent heard its pole late, which makes the boot seem younger.
 - An age across restarts is reckoned by wall clocks, so that one that is wrong makes it wrong: nobody can know better
   while a clock fault lasts, nor of a press from within 5 min after it (its boot may have been heard before only).
 - An alarm that is older than 60 s when it is received, or of unknown age, is *late*, and no other; its screen says so.
@@ -15,6 +16,8 @@
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 from sos_contract.stages import RECEIVED
 from sos_sim.checkers.base import Findings, Town, seconds
@@ -27,6 +30,8 @@ AGE_US, AGE_PART = 3_000_000, 0.01
 # What slows the way from agent to station, or makes it unmeasurable, while it lasts and for as long as a message waits.
 _SLOWS = ("broker-", "network-", "station-", "agent-clock", "attack-", "agent-")
 _WAY_US = 120_000_000
+# What lets an agent hear its pole late, and so take a boot for younger.
+_STALLS = ("agent-frozen", "agent-disk-", "wire-delay", "pole-deaf", "pole-hangs", "pole-drifts")
 _WITHOUT_POWER = ("agent-power-cut", "agent-clock-unset", "agent-disk-lost", "agent-disk-damaged")
 _CLOCKS = ("agent-clock", "station-clock")
 _CLOCK_US = 300_000_000
@@ -47,6 +52,9 @@ class Screens:
         self._clock_us = -_CLOCK_US  # when one was last
         self._knowable: dict[str, bool] = {}  # identity: its agent got it within its boot, and has had power since
         self._told: dict[str, tuple[int | None, bool]] = {}  # identity -> age and late, as the inbox has them
+        self._got_us: dict[str, int] = {}  # identity -> when an agent had it first
+        self._stalls: Counter[str] = Counter()  # pole -> what lets its agent hear it late now
+        self._stalled_us = dict.fromkeys(town.poles, -_WAY_US)  # when something did last
         self._numbers: dict[int, set[str]] = {}  # alarm's number -> the poles that had it, in one inbox or another
         self.unknown = 0
         for kind, hear in (
@@ -65,6 +73,11 @@ class Screens:
             self._clock_us = row.at_us
         if name in _WITHOUT_POWER:
             self._forgets(row.part)  # its program may have been down before
+        if name.startswith(_STALLS):
+            for pole in self._town.poles:
+                if row.part in (*self._town.mates[pole], self._town.point_of[pole]):
+                    self._stalls[pole] += 1 if row.fields[1] == "on" else -1
+                    self._stalled_us[pole] = row.at_us
         if not name.startswith(_SLOWS):
             return
         self._slow_until_us = row.at_us
@@ -83,6 +96,7 @@ class Screens:
     def _held(self, row: Row) -> None:
         press = self._ledger.find(str(row.fields[0]), row.at_us)
         if press is not None and row.fields[1] == "new":
+            self._got_us.setdefault(press.identity, row.at_us)
             up_us = self._ledger.up_since_us.get(press.pole)
             self._knowable[press.identity] = up_us is not None and up_us <= press.minted_us and not press.unsaid
 
@@ -123,6 +137,12 @@ class Screens:
         error_us = age_ms * 1000 - true_us
         if error_us > _margin(true_us) or (error_us < -_margin(true_us) and self._straight(row.at_us)):
             self._lie(row, f"alarm {press.identity} is {seconds(true_us)} old and said to be {seconds(age_ms * 1000)}")
+            return
+        heard_well = not self._stalls[press.pole] and press.minted_us > self._stalled_us[press.pole] + _WAY_US
+        least_us = self._got_us.get(press.identity, press.minted_us) - press.minted_us
+        if heard_well and age_ms * 1000 < least_us - _margin(least_us):
+            words = f"was {seconds(least_us)} old when its agent got it and is said to be {seconds(age_ms * 1000)}"
+            self._lie(row, f"alarm {press.identity} {words}")
 
     def _screen(self, row: Row) -> None:
         shown, asked_for, more, asked_us = row.fields

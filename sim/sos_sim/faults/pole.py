@@ -159,7 +159,7 @@ class PoleTickWraps(_Down):
     """The pole starts with a millisecond counter that is about to wrap, and wraps it while presses are under way."""
 
     name = "pole-tick-wraps"
-    knobs: ClassVar[dict[str, Knob]] = {"after_ms": (400, 60_000)}
+    knobs: ClassVar[dict[str, Knob]] = {"after_ms": (400, 20_000)}
     lasts_s = (0.05, 5.0)
 
     def end(self) -> None:
