@@ -121,6 +121,27 @@ def test_ages_and_late_are_true(age_ms: int | None, late: bool, found: dict[str,
     assert story.end(300) == found
 
 
+@pytest.mark.parametrize(
+    ("age_s", "stall", "found"),
+    [(62, "", {}), (40, "", {"lied": 1}), (40, "agent-frozen", {}), (40, "agent-killed", {"lied": 1})],
+)
+def test_no_age_is_younger_than_the_press_was_when_its_agent_got_it(
+    age_s: int, stall: str, found: dict[str, int]
+) -> None:
+    """Anything wrong on the way to the station excused that, and an agent that forgot its poles' boots was not found."""
+    story = Story()
+    story.say(150, "fault", "b>1", "network-slow", "on", "")
+    if stall:
+        story.say(160, "fault", "a", stall, "on", "")
+        story.say(165, "fault", "a", stall, "off", "")
+    story.say(190, "fault", "a-1", "wire-noise", "on", "")
+    who = story.mint(200)
+    story.say(220.1, "look", "a-1", "not_delivered", who)
+    story.held(260, who)
+    story.received(290, who, age_ms=age_s * 1000, late=age_s > 60)
+    assert story.end(300) == found
+
+
 def test_a_screen_shows_what_is_in_the_inbox_at_the_stage_that_it_has() -> None:
     story = Story()
     who = story.through(10)
