@@ -128,7 +128,7 @@ def test_ages_and_late_are_true(age_ms: int | None, late: bool, found: dict[str,
 def test_no_age_is_younger_than_the_press_was_when_its_agent_got_it(
     age_s: int, stall: str, found: dict[str, int]
 ) -> None:
-    """Anything wrong on the way to the station excused that, and an agent that forgot its poles' boots was not found."""
+    """Anything wrong on the way to the station excused that, so an agent that forgot its poles' boots was not found."""
     story = Story()
     story.say(150, "fault", "b>1", "network-slow", "on", "")
     if stall:
