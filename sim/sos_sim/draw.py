@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -16,6 +15,7 @@ from sos_sim.checkers import Town
 from sos_sim.faults import FAULTS
 from sos_sim.faults.base import drawn
 from sos_sim.faults.button import BOUNCES
+from sos_sim.faults.seldom import MADE_WORSE, SELDOM
 from sos_sim.scenario import BROKERS_MOST, SETTLE_S, START_S, Cycle, Planned, Scenario, Touch, places, site_of, town_of
 
 PRESSES_PER_H = (300, 900, 2400, 6000)
@@ -30,44 +30,7 @@ LET_GO_S = (0.04, 0.225)
 WITH_SILENT = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """A fault that comes with another one. ``share``: from when to when of the other's time it lasts, or ``after_s``:
-    from when to when behind its end; ``with_``: those of its arguments that are not drawn."""
-
-    name: str
-    share: tuple[float, float] = (0.0, 1.0)
-    after_s: tuple[float, float] | None = None
-    with_: dict[str, float | str] = field(default_factory=dict)
-
-    def span_s(self, first: Planned, heal_s: float) -> tuple[float, float]:
-        """When it begins and ends beside that one; nothing goes on for long after ``heal_s``."""
-        if self.after_s is not None:
-            begin_s, end_s = self.after_s
-            return round(first.until_s + begin_s, 3), round(min(first.until_s + end_s, heal_s), 3)
-        begin_s, end_s = (first.at_s + share * (first.until_s - first.at_s) for share in self.share)
-        return round(begin_s, 3), round(end_s, 3)
-
-
-# Effect at which a program is to crash -> what brings it about, where it comes seldom by itself.
-BROUGHT_ABOUT = {
-    "ClosePort": Companion("wire-moved", (0.0, 0.9)),
-    "StoreBoot": Companion("pole-brown-out", (0.0, 0.2)),
-    "StoreTimebase": Companion("agent-power-cut", (0.0, 0.2)),
-    "MarkWaiting": Companion("station-restored", (0.0, 0.4), with_={"how": "over the old file", "off_s": 1.0}),
-    "Disconnect": Companion("network-half-cut", (0.0, 0.9), with_={"direction": "cut_down"}),
-}
-# Effects for which somebody has to ask: a crash there waits until the heal.
-AWAITED = ("StoreKeys",)
-# Fault -> what then happens on top of it now and then, for the two seldom meet.
-MADE_WORSE = {
-    "agent-disk-full": Companion("agent-disk-failing", (0.4, 0.6)),
-    "attack-wire-forge": Companion("wire-half-cut", (0.2, 0.5)),
-    # The pole says then what it has of a start that its agent may have forgotten.
-    "agent-killed": Companion("pole-brown-out", (0.4, 0.6)),
-    # It has to find out that its agent is gone while its counter wraps.
-    "pole-tick-wraps": Companion("wire-cut", after_s=(3.0, 80.0)),
-}
+# How often a fault is made worse, where something makes it.
 WORSE = 0.4
 FAULTS_S, HEAL_S, CALM_S = (240.0, 900.0), (2.0, 30.0), (60.0, 240.0)
 # Nobody presses in the last of these seconds before all must be well: officers have to close what is open.
@@ -153,9 +116,11 @@ def _cycles(rng: random.Random, whole_s: float) -> tuple[Cycle, ...]:
         begin_s = round(end_s + rng.uniform(*CALM_S), 1)
 
 
-def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cycle, every_s: float) -> list[Planned]:
+def faults_of(
+    rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cycle, every_s: float, *, alone: bool = False
+) -> list[Planned]:
     """Faults of that cycle, one each ``every_s`` on average. Of one kind one at a time at a place; what still lasts at
-    the heal ends in random order."""
+    the heal ends in random order. ``alone``: only of these kinds, none with company."""
     weights = [FAULTS[name].often for name in swarm]
     planned: list[Planned] = []
     free_s: dict[tuple[str, str], float] = {}
@@ -169,15 +134,17 @@ def faults_of(rng: random.Random, town: Town, swarm: tuple[str, ...], cycle: Cyc
                 until_s = rng.uniform(cycle.heal_s, cycle.settle_s)
             until_s = max(until_s, at_s + 0.05)
             arguments = {name: drawn(knob, rng) for name, knob in kind.knobs.items()}
-            if arguments.get("effect") in AWAITED:
+            seldom = SELDOM.get(str(arguments.get("effect")))
+            if seldom is not None and seldom.awaited:
                 until_s = cycle.heal_s
             planned.append(
                 Planned(name=kind.name, where=where, at_s=round(at_s, 3), until_s=round(until_s, 3), with_=arguments)
             )
             free_s[kind.name, where] = until_s + 0.01
-            planned += _companion(rng, town, planned[-1], cycle.heal_s, free_s)
+            if not alone:
+                planned += _companion(rng, town, planned[-1], cycle.heal_s, free_s)
         at_s += rng.expovariate(1 / every_s)
-    if rng.random() < 0.25:
+    if not alone and rng.random() < 0.25:
         planned += _one_by_one(rng, town, cycle)
     return planned
 
@@ -186,7 +153,8 @@ def _companion(
     rng: random.Random, town: Town, first: Planned, heal_s: float, free_s: dict[tuple[str, str], float]
 ) -> list[Planned]:
     """What comes with that fault, at its part of the town."""
-    companion = BROUGHT_ABOUT.get(str(first.with_.get("effect")))
+    seldom = SELDOM.get(str(first.with_.get("effect")))
+    companion = None if seldom is None else seldom.by
     if companion is None and first.name in MADE_WORSE and rng.random() < WORSE:
         companion = MADE_WORSE[first.name]
     if companion is None:
@@ -196,7 +164,7 @@ def _companion(
         for one in places(town, FAULTS[companion.name].place)
         if one in ("", first.where) or one.startswith("station>") or town.point_of.get(one) == first.where
     ]
-    at_s, until_s = companion.span_s(first, heal_s)
+    at_s, until_s = companion.span_s(first.at_s, first.until_s, heal_s)
     at = rng.choice(where) if where else None
     if at is None or at_s >= until_s or free_s.get((companion.name, at), 0.0) > at_s:
         return []

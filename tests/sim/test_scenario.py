@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -12,9 +14,10 @@ from sos_agent.core.effects import ClosePort
 from sos_contract.errors import UserError
 from sos_contract.site import find_site
 from sos_sim.coverage import all_rows, recording
-from sos_sim.draw import BROUGHT_ABOUT, MADE_WORSE, draw
+from sos_sim.draw import draw
 from sos_sim.faults import FAULTS, page
 from sos_sim.faults.base import drawn, usual, wrong
+from sos_sim.faults.seldom import MADE_WORSE, SELDOM
 from sos_sim.play import Run
 from sos_sim.scenario import (
     SETTLE_S,
@@ -45,8 +48,8 @@ def test_the_same_seed_draws_the_same_and_what_it_draws_can_be_said(seed: int) -
     assert scenario == draw(seed, 1.0) != draw(seed + 1, 1.0)
     assert load(dump(scenario)) == scenario
     assert len(scenario.swarm) >= 4
-    companions = (*BROUGHT_ABOUT.values(), *MADE_WORSE.values())
-    others = {"wire-cut", "network-cut", *(one.name for one in companions)}
+    companions = (*(seldom.by for seldom in SELDOM.values()), *MADE_WORSE.values())
+    others = {"wire-cut", "network-cut", *(one.name for one in companions if one is not None)}
     assert {fault.name for fault in scenario.fault} <= set(scenario.swarm) | others
 
 
@@ -246,24 +249,26 @@ def test_a_crash_at_an_effect_that_comes_seldom_comes_with_what_brings_it_about(
         faults = draw(seed, 1.0).fault
         for crash in faults:
             effect = str(crash.with_.get("effect"))
-            if effect in BROUGHT_ABOUT:
-                name = BROUGHT_ABOUT[effect].name
-                brought |= {effect for other in faults if other.name == name and other.at_s == crash.at_s}
-    assert brought == set(BROUGHT_ABOUT)
+            by = SELDOM[effect].by if effect in SELDOM else None
+            if by is not None:
+                brought |= {effect for other in faults if other.name == by.name and other.at_s == crash.at_s}
+    assert brought == {effect for effect, seldom in SELDOM.items() if seldom.by is not None}
 
 
 def test_faults_that_seldom_meet_are_made_to_meet_now_and_then() -> None:
     """Two hundred hours had not met it (seeds 1 to 199)."""
-    faults = [fault for seed in range(20) for fault in draw(seed, 1.0).fault]
-    full = [fault for fault in faults if fault.name in MADE_WORSE]
-    worse = [
-        (one, other)
-        for one in full
-        for other in faults
-        if other.name == MADE_WORSE[one.name].name and other.where == one.where and one.at_s < other.at_s
-        and other.until_s < one.until_s
-    ]  # fmt: skip
-    assert 0 < len(worse) < len(full)
+    met: Counter[str] = Counter()
+    made: Counter[str] = Counter()
+    for seed in range(40):
+        faults = draw(seed, 1.0).fault
+        begun = {(fault.name, fault.at_s) for fault in faults}
+        for one in faults:
+            if one.name in MADE_WORSE:
+                met[one.name] += 1
+                worse = MADE_WORSE[one.name]
+                made[one.name] += (worse.name, worse.span_s(one.at_s, one.until_s, math.inf)[0]) in begun
+    assert set(met) == set(MADE_WORSE)
+    assert all(0 < made[name] < met[name] for name in met)
 
 
 def test_a_cable_on_another_adapter_is_found_and_found_again_at_home() -> None:

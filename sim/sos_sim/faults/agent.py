@@ -7,21 +7,13 @@ from typing import ClassVar
 
 from sos_agent.core import effects as agent_effects
 from sos_sim.faults.base import RESTART_US, Fault, Knob, Turns
+from sos_sim.faults.seldom import SELDOM
 from sos_sim.world.agent import AgentNode
 from sos_sim.world.program import Program
 from sos_station.core import effects as station_effects
 
 AGENT_EFFECTS: tuple[type, ...] = agent_effects.Effect.__args__
 STATION_EFFECTS: tuple[type, ...] = station_effects.Effect.__args__
-_AT_STARTS = (
-    "Ready", "Summary", "Connect", "Subscribe", "OpenPort", "PurgeReceipted", "Prune", "EndFaults", "Log",
-    "FetchWaiting", "FetchReceipted",
-)  # fmt: skip
-# These come seldom: the crash is at the first.
-_SELDOM = (
-    "ClosePort", "Disconnect", "MarkWaiting", "StoreBoot", "StoreKeys", "StoreTimebase", "StoreNotice", "DropNotices",
-    "FetchNotices", "StoreCommand", "SettleCommand", "ReadCommands", "ReadAlarm", "ReadFaults",
-)  # fmt: skip
 
 
 class Programs(Fault):
@@ -66,17 +58,14 @@ class Crashes(Programs):
     knobs: ClassVar[dict[str, Knob]] = {"effect": ("Publish",), "after": (0, 6), "times": (1, 3)}
 
     def begin(self) -> None:
-        self._left = 0 if self._starts() or self.word("effect") in _SELDOM else int(self.number("after"))
+        seldom = SELDOM.get(self.word("effect"))
+        self._left = int(self.number("after")) if seldom is None else 0
         self._times = int(self.number("times"))
         self._mine = self._crash_here
         self.program.crash_at = self._mine
-        # Some effects are only wanted at a start: of those that are, the crash is to be had.
-        if self._starts():
+        if seldom is not None and seldom.at_starts:
             self.field.hold(self.part, self, self.program.kill)
             self.field.loop.after(RESTART_US, lambda: self.field.let(self.part, self))
-
-    def _starts(self) -> bool:
-        return self.word("effect") in _AT_STARTS
 
     def _crash_here(self, effect: object) -> bool:
         if type(effect).__name__ != self.word("effect") or self._times <= 0:

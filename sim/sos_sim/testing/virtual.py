@@ -185,7 +185,8 @@ class VirtualZone(Watch):
             return
         heal_s = max(self.hours * 3600, self.now_s + 1.0)
         cycle = Cycle(begin_s=self.now_s, heal_s=heal_s, settle_s=heal_s, end_s=heal_s)
-        for one in faults_of(random.Random(f"{self.seed}/test"), self.town, names, cycle, FAULT_EVERY_S):
+        rng = random.Random(f"{self.seed}/test")
+        for one in faults_of(rng, self.town, names, cycle, FAULT_EVERY_S, alone=True):
             self.zone.loop.at(round(one.at_s * _S_US), partial(self._befall, one))
 
     def _befall(self, planned: Planned) -> None:
