@@ -193,7 +193,7 @@ def _of_the_bug(results: Iterator[Result], hours: float, site: str) -> Iterator[
     for result in results:
         if result.broken and (plain := run_seed(result.seed, hours, site)).broken:
             words = f"seed {result.seed} has a finding without the bug, too ({plain.findings[0]})"
-            raise SafezoneError(f"{words}: {_again(result.seed, hours, site, '')}")
+            raise SafezoneError(f"{words}; play it: {_again(result.seed, hours, site, '')}")
         yield result
 
 

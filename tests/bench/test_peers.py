@@ -50,3 +50,19 @@ def test_node_red_that_cannot_be_had_is_a_row_that_says_why(monkeypatch: pytest.
     assert [one.what for one in told] == [
         "left out: Node-RED (npm could not install Node-RED (code ENOTFOUND): check the network)"
     ]
+
+
+def test_a_side_of_which_no_press_arrived_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a busy machine the only press of a short run had come late, and there was nothing to take a median of."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    async def measured(*_: object) -> peers.Found:
+        return peers.Found()
+
+    monkeypatch.setattr(peers, "node_red_of", nothing)
+    monkeypatch.setattr(peers, "start_theirs", nothing)
+    monkeypatch.setattr(peers, "measure", measured)
+    with pytest.raises(SafezoneError, match="bench peers: plain: no press arrived in time"):
+        asyncio.run(peers.run(tmp_path, 1, lambda _: None))

@@ -250,5 +250,7 @@ async def run(folder: Path, count: int, tell: Tell) -> None:
     for name, start in sides:
         async with AsyncExitStack() as undo:
             found = await measure(await start(folder / name, undo), count)
+        if not found.heard:
+            raise SafezoneError(f"bench peers: {name}: no press arrived in time; try again while the machine does less")
         tell_of(name, found, beside, tell)
         beside = beside or found
