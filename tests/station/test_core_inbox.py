@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.station.test_core_faults import notice
 from tests.station.world import A, B, CrashedError, World, alarm
 
 from sos_contract.payloads import (
@@ -202,6 +203,20 @@ def test_a_hanging_disk_bounds_what_waits() -> None:
     world.send("alarm", alarm(MAX_STORES + 10))
     world.commit()
     assert alarm(MAX_STORES + 10).id in world.receipts()
+
+
+@pytest.mark.parametrize("full_disk", [False, True])
+@pytest.mark.parametrize(("lane", "most"), [("live", MAX_STORES), ("backlog", MAX_BACKLOG_STORES)])
+def test_what_came_to_an_end_leaves_its_room_and_no_more(full_disk: bool, lane: str, most: int) -> None:
+    world = World(slow_disk=True, full_disk=full_disk)
+    world.send("notice", notice(1, "tamper"))
+    world.probe()
+    for press, one in enumerate(("live", "live", "backlog", "backlog", "backlog")):
+        world.send("alarm", alarm(press, lane=one))
+    world.commit()
+    for press in range(10, MAX_STORES + 50):
+        world.send("alarm", alarm(press, lane=lane))
+    assert sum(isinstance(store, fx.StoreAlarm) for store in world.stores) == most
 
 
 @pytest.mark.parametrize("full_disk", [False, True])
