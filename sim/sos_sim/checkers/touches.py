@@ -143,6 +143,7 @@ class Touches:
         if now_us - touch.contacts[-1][1] < OTHER_US:
             return  # not over yet
         button.touch = None
+        over_us = min(now_us, touch.contacts[-1][1] + AFTER_US)  # however much later the next one comes
         longest_us = touch.longest_us(APART_US, 0)
         most = touch.most if longest_us >= LEAST_US else 0
         if touch.minted > most:
@@ -150,12 +151,12 @@ class Touches:
             words = (
                 f"{touch.minted} presses from a touch at {seconds(touch.began_us)} that lasted {longest_us // 1000} ms"
             )
-            self._findings.tell(promise, now_us, words + f" and makes {most} at most", pole)
+            self._findings.tell(promise, over_us, words + f" and makes {most} at most", pole)
         blind_us = (self._ground.blind_ms(pole) - touch.blind_ms) * 1000
         sure_us = touch.longest_us(JOINED_US, SEEN_US) - (blind_us and max(blind_us, BLIND_US))
         if sure_us >= SURE_US and touch.awake and not touch.spoilt and not touch.minted:
             words = f"a touch at {seconds(touch.began_us)} of {longest_us // 1000} ms became no press"
-            self._findings.tell("lost", now_us, words, pole)
+            self._findings.tell("lost", over_us, words, pole)
         self.counted += touch.minted == 1 and touch.awake
         self.brief += not most
 
