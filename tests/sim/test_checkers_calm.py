@@ -387,15 +387,3 @@ def test_a_twin_that_stands_for_one_of_ours_is_looked_into() -> None:
     story = Story()
     story.ground.core["a-1"] = core
     assert "200 things in debounces: memory grows" in (story.end(10) and story.words)
-
-
-def test_what_a_touch_made_is_found_where_the_touch_was_however_late_it_is_judged() -> None:
-    """It was judged when the next one came, or at the end of a phase: a timeline showed the minute before that, and
-    neither the finger nor its presses."""
-    story = Story()
-    story.contact(33, 300)
-    story.say(33.04, "minted", "a-1", identity(), "press", True, 0)
-    story.say(33.2, "minted", "a-1", identity(press=2), "press", True, 0)
-    story.end(185, progress=False)
-    (found,) = [one for one in story.checkers.findings.found if one.promise == "duplicated"]
-    assert 33.3 <= found.at_us / 1e6 <= 35

@@ -277,3 +277,15 @@ def test_a_lamp_may_speak_on_of_a_press_that_nobody_has_any_more(restored: bool,
         story.ground.stored.discard(who)
     story.ground.unwell = [f"a-1 says received, of {who}"]
     assert story.end(40) == found
+
+
+def test_what_a_touch_made_is_found_where_the_touch_was_however_late_it_is_judged() -> None:
+    """It was judged when the next one came, or at the end of a phase: a timeline showed the minute before that, and
+    neither the finger nor its presses."""
+    story = Story()
+    story.contact(33, 300)
+    story.say(33.04, "minted", "a-1", identity(), "press", True, 0)
+    story.say(33.2, "minted", "a-1", identity(press=2), "press", True, 0)
+    story.end(185, progress=False)
+    (found,) = [one for one in story.checkers.findings.found if one.promise == "duplicated"]
+    assert 33.3 <= found.at_us / 1e6 <= 35
