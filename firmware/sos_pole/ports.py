@@ -178,9 +178,9 @@ class BoardFlash(Flash):
 
             self._device = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=where["label"])[0]
         else:
-            import rp2  # its stub knows no arguments of Flash
+            import rp2
 
-            self._device = rp2.Flash(start=where["start"], len=where["len"])  # type: ignore[call-arg]
+            self._device = rp2.Flash(start=where["start"], len=where["len"])
         self.size = self._device.ioctl(4, 0) * self._device.ioctl(5, 0)
 
     def read(self, address: int, count: int) -> bytes:
