@@ -8,9 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from sos_contract.errors import UserError
-
-# XML 1.0 has no control characters but these, not even written as references.
-_ALLOWED = "\t\n\r"
+from sos_contract.text import printable
 
 
 @dataclass(slots=True)
@@ -49,4 +47,5 @@ def write(path: Path, cases: Sequence[Case]) -> None:
 
 
 def _fit(words: str) -> str:
-    return "".join(one if (one >= " " and one not in "\ufffe\uffff") or one in _ALLOWED else "�" for one in words)
+    """XML has no control characters, not even as references."""
+    return "\n".join(map(printable, words.split("\n")))

@@ -67,11 +67,12 @@ def test_the_junit_of_a_campaign_has_a_case_for_each_seed(tmp_path: Path) -> Non
 
 
 def test_junit_is_xml_whatever_is_in_the_words(tmp_path: Path) -> None:
-    """A control character, in a name of somebody's file, made a report that no CI could read."""
-    write(tmp_path / "out.xml", [Case("a <b> & \x07 é", ["\x1b[31m \ufffe\tred"], again="c", timeline="\x00 t\n")])
+    """A control character in a name of somebody's file, or a name that is no text, made a report that no CI reads."""
+    told = ["\x1b[31m \ufffe\tred \udc80"]
+    write(tmp_path / "out.xml", [Case("a <b> & \x07 é", told, again="c", timeline="\x00 t\n")])
     case = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
-    assert case.attrib["name"] == "a <b> & \ufffd é"
-    assert [one.text for one in case] == ["\ufffd[31m \ufffd\tred\nreproduce: c", "\ufffd t\n"]
+    assert case.attrib["name"] == "a <b> & \\x07 é"
+    assert [one.text for one in case] == ["\\x1b[31m \\xfffe\\x09red \\xdc80\nreproduce: c", "\\x00 t\n"]
 
 
 @pytest.mark.parametrize(
