@@ -12,14 +12,13 @@ from sos_ledger.inbox import Inbox
 from sos_ledger.outbox import Outbox
 from sos_ledger.verify import INBOX_FILE, OUTBOX_FILE
 from sos_sim.checkers import Town
+from sos_sim.checkers.told import TOLD_US
 from sos_sim.world.zone import Zone
 from sos_wire.messages import FAULTS
 
 _IN_INBOX = "SELECT pole, incarnation, boot, press FROM alarm"
 _STANDING = "SELECT pole, kind FROM fault WHERE until_wall_ms IS NULL"
 _TOLD = "SELECT pole, kind, sum(count) FROM fault GROUP BY pole, kind"
-# What a pole has begun to say since is on its way to the table.
-_FRESH_US = 10_000_000
 # Faults of a pole that end the moment their cause does.
 _FELT = {"tamper", "mains_lost"}
 _IN_OUTBOX = "SELECT 1 FROM alarm WHERE pole = ? AND incarnation = ? AND boot = ? AND press = ?"
@@ -86,7 +85,7 @@ class ZoneGround:
             has = {kind for bit, kind in enumerate(FAULTS) if mask >> bit & 1}
             felt = {kind for kind in _FELT if node.senses.get(kind)}
             said = {kind for place, kind in standing if place == pole}
-            if zone.loop.now_us - node.faults_us >= _FRESH_US:
+            if zone.loop.now_us - node.faults_us >= TOLD_US:  # what it says since is on its way
                 yield from (f"{kind} of {pole} stands open, and it is over" for kind in sorted(said - has))
                 yield from (f"the station does not know of {kind} of {pole}" for kind in sorted(has - said))
             yield from (f"{pole} says {kind}, and it is not so" for kind in sorted((has - felt) & _FELT))

@@ -53,6 +53,10 @@ class Town:
         """All of them."""
         return tuple(self.point_of)
 
+    def poles_behind(self, part: str) -> list[str]:
+        """Those that something at that part concerns, on the way to their agents: a pole's line, or an agent."""
+        return [pole for pole in self.poles if part in self.mates[pole] or part == f"agent:{self.point_of[pole]}"]
+
     @classmethod
     def of(cls, site: Site, brokers: tuple[str, ...] = ("1",)) -> Town:
         """The town of a site file."""

@@ -22,6 +22,7 @@ from collections import Counter
 from sos_contract.stages import RECEIVED
 from sos_sim.checkers.base import Findings, Town, seconds
 from sos_sim.checkers.ledger import Ledger, Press, bare
+from sos_sim.checkers.reach import part_of
 from sos_sim.trace import Row, Trace
 from sos_station.core.incidents import queue
 
@@ -74,10 +75,9 @@ class Screens:
         if name in _WITHOUT_POWER:
             self._forgets(row.part)  # its program may have been down before
         if name.startswith(_STALLS):
-            for pole in self._town.poles:
-                if row.part in (*self._town.mates[pole], self._town.point_of[pole]):
-                    self._stalls[pole] += 1 if row.fields[1] == "on" else -1
-                    self._stalled_us[pole] = row.at_us
+            for pole in self._town.poles_behind(part_of(name, row.part)):
+                self._stalls[pole] += 1 if row.fields[1] == "on" else -1
+                self._stalled_us[pole] = row.at_us
         if not name.startswith(_SLOWS):
             return
         self._slow_until_us = row.at_us

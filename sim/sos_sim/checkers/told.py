@@ -47,11 +47,6 @@ class Told:
     def finish(self, _now_us: int) -> None:
         """It is asked where a phase ends."""
 
-    def _poles(self, part: str) -> list[str]:
-        """Those that something there concerns, on the way to their agents."""
-        town = self._town
-        return [pole for pole in town.poles if part in town.mates[pole] or part == f"agent:{town.point_of[pole]}"]
-
     def _ends(self, pole: str, kind: str, now_us: int) -> None:
         since_us = self._since_us.pop((pole, kind), None)
         if since_us is None:
@@ -83,7 +78,7 @@ class Told:
     def _fault(self, row: Row) -> None:
         name, on = str(row.fields[0]), row.fields[1] == "on"
         if not name.startswith(_OF_THE_POLE):
-            for pole in self._poles(part_of(name, row.part)):
+            for pole in self._town.poles_behind(part_of(name, row.part)):
                 self._troubled_us[pole] = row.at_us
             return
         self._own[row.part] += 1 if on else -1  # as what is wrong there was counted by now
@@ -95,14 +90,14 @@ class Told:
                 self._ends(row.part, one, row.at_us)
 
     def _trouble(self, row: Row) -> None:
-        for pole in self._poles(row.part):
+        for pole in self._town.poles_behind(row.part):
             self._troubled_us[pole] = row.at_us
 
     def _disk(self, row: Row) -> None:
         self._trouble(row)
         if row.fields[0] not in ("lost", "damaged", "restored"):
             return
-        poles = self._town.poles if row.part == "station" else self._poles(row.part)
+        poles = self._town.poles if row.part == "station" else self._town.poles_behind(row.part)
         for of_time in (self._since_us, self._due):
             for key in [one for one in of_time if one[0] in poles]:
                 del of_time[key]
