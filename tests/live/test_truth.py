@@ -102,6 +102,7 @@ def test_two_presses_are_two_alarms_of_one_incident_and_one_accept_covers_both()
             await pole.wait_look("accepted", 10)
             assert {alarm.stage for alarm in await zone.alarms()} == {"accepted"}
             await zone.officer(POLE, "close")
+            assert zone._last_alarm(POLE).startswith("closed")
             await pole.wait_look("in_service", 10)
 
     asyncio.run(scene())

@@ -351,6 +351,8 @@ class Zone:
         disposition = "test" if action == "close" else ""
         answer = await self._ask(action, alarm=str(number), seen=newest.newest, disposition=disposition)
         self.note(pole, f"! {answer.error}" if answer.error else f"officer: {action} alarm {number}")
+        if action == "close" and not answer.error:  # which the lamp shows by being in service
+            self._last[pole] = ("closed", time.monotonic())
 
     async def alarms(self) -> tuple[AlarmView, ...]:
         """The open alarms, as the station tells them to a terminal."""
